@@ -1,0 +1,45 @@
+# pathfleet: `make test` proves it, `make bench` measures it. Needs python3-venv, make and git.
+
+UV := $(shell command -v uv || echo .uv/bin/uv)
+RUN := .venv/bin/
+PYTEST_WORKERS ?= auto
+
+.PHONY: test lint check bench vm-record dist clean help
+
+help:
+	@echo "make test       set up, lint, type check, import rules, all tests (VM with a real kernel included)"
+	@echo "make lint       formatting, lint, types and import rules only"
+	@echo "make check      the tests without the VM"
+	@echo "make bench      the figures of docs/benchmarks.md"
+	@echo "make dist       wheel and sdist into dist/"
+
+.venv/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.*
+
+lint: .venv/ready
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports --no-cache
+
+test: lint
+	tools/system_deps
+	$(RUN)pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+check: .venv/ready
+	$(RUN)pytest -n $(PYTEST_WORKERS) --dist loadgroup --ignore tests/vm
+
+bench: .venv/ready
+	tools/system_deps
+	$(RUN)python -m bench
+
+dist: | $(UV)
+	$(UV) build
+
+clean:
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

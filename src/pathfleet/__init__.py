@@ -1,0 +1,3 @@
+"""dm-multipath managed for a whole cluster."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,189 @@
+"""The agent's one loop: wake on a uevent or after ten seconds, collect, publish.
+
+Whatever fails inside is data or a line in the log; only cancellation (SIGTERM, SIGINT) ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from pathfleet import __version__
+from pathfleet.agent.collect import Collector, Snapshot
+from pathfleet.agent.publish import Publisher
+from pathfleet.core.health import Health
+from pathfleet.core.node import Daemon, NodeInfo, Versions
+from pathfleet.errors import PathfleetError, StoreError
+from pathfleet.store import Store
+from pathfleet.system.notify import Notifier
+from pathfleet.system.uevents import Uevent
+
+log = logging.getLogger(__name__)
+
+#: What raises no uevent (standby, shaky, the daemon's death) is seen after at most this long.
+POLL_SECONDS = 10.0
+#: The checker follows the kernel: after a uevent the maps are read once more, this much later.
+FOLLOW_UP_SECONDS = 1.0
+#: A burst of uevents is one reading: this long is waited for its first ones, and readings start no closer than this.
+SETTLE_SECONDS = 0.02
+SPACING_SECONDS = 0.25
+ALIVE_SECONDS = 4.0
+_HELD_SECONDS = 60.0
+_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
+
+
+class UeventSource(Protocol):
+    """Where uevents come from: the kernel, or a simulated one."""
+
+    async def next(self) -> Uevent:
+        """Wait for the next one that concerns multipath maps."""
+
+
+class Agent:
+    """One node's agent on an open or still to be opened store."""
+
+    def __init__(
+        self,
+        store: Store,
+        collector: Collector,
+        *,
+        uevents: Callable[[], AbstractAsyncContextManager[UeventSource]],
+        notifier: Notifier,
+    ) -> None:
+        self._store = store
+        self._collector = collector
+        self._publisher = Publisher(store)
+        self._uevents = uevents
+        self._notifier = notifier
+        self._start = int(time.time())
+        self._wake = asyncio.Event()
+        self._seen: str | None = None
+
+    async def run(self) -> None:
+        """Run until SIGTERM, SIGINT or cancellation."""
+        loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None  # noqa: S101 - a coroutine runs in a task
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, this.cancel)
+        log.info("agent-starts node=%s version=%s", self._store.node, __version__)
+        try:
+            await _for_ever("store", self._session, self._waits)
+        except asyncio.CancelledError:
+            log.info("agent-stops node=%s", self._store.node)
+        finally:
+            self._notifier.stopping()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _session(self) -> None:
+        async with self._store, asyncio.TaskGroup() as tasks:
+            tasks.create_task(_for_ever("uevents", self._listen))
+            tasks.create_task(_for_ever("alive", self._stay_alive))
+            tasks.create_task(_for_ever("cycles", self._cycles, self._waits))
+
+    def _waits(self, error: Exception) -> None:
+        """Say that the agent lives, though it cannot do its work now."""
+        self._notifier.ready()
+        self._notifier.watchdog()
+        self._notifier.status(f"in trouble, trying again: {error}")
+
+    async def once(self) -> tuple[Snapshot, bool]:
+        """Collect and publish once. Returns what was found and whether the store took all of it."""
+        async with self._store:
+            await self._store.alive()
+            return await self._cycle()
+
+    async def _cycle(self) -> tuple[Snapshot, bool]:
+        snapshot = await self._collector.collect()
+        published = await self._publisher.publish(snapshot, self._info(snapshot))
+        self._collector.accept_growth(snapshot)
+        self._say(snapshot)
+        return snapshot, published
+
+    async def _cycles(self) -> None:
+        loop = asyncio.get_running_loop()
+        woken = False
+        while True:
+            self._wake.clear()
+            began = loop.time()
+            await self._cycle()
+            self._notifier.ready()
+            self._notifier.watchdog()
+            woken = await self._woken(FOLLOW_UP_SECONDS if woken else POLL_SECONDS)
+            if woken:
+                await asyncio.sleep(max(SETTLE_SECONDS, began + SPACING_SECONDS - loop.time()))
+
+    async def _woken(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._wake.wait()
+        except TimeoutError:
+            return False
+
+    async def _listen(self) -> None:
+        async with self._uevents() as uevents:
+            while True:
+                event = await uevents.next()
+                log.debug("uevent action=%s device=%s dm-action=%s", event.action, event.device, event.dm_action)
+                self._wake.set()
+
+    async def _stay_alive(self) -> None:
+        while True:
+            try:
+                await self._store.alive()
+            except StoreError as error:
+                log.debug("alive-not-said error=%s", error)  # the publisher tells of the same trouble, once
+            await asyncio.sleep(ALIVE_SECONDS)
+
+    def _info(self, snapshot: Snapshot) -> NodeInfo:
+        return NodeInfo(snapshot.daemon.value, self._start, Versions(__version__, snapshot.version), snapshot.reason)
+
+    def _say(self, snapshot: Snapshot) -> None:
+        """Log and show a change of what is true; one line for each."""
+        line = summary(snapshot)
+        if line != self._seen:
+            self._seen = line
+            level = logging.INFO if snapshot.daemon is Daemon.RUNNING else logging.WARNING
+            log.log(level, "maps %s", line)
+            self._notifier.status(line)
+
+
+def summary(snapshot: Snapshot) -> str:
+    """Return in one line what was found."""
+    if snapshot.daemon is not Daemon.RUNNING:
+        return f"{snapshot.daemon.value}: {snapshot.reason}"
+    if not snapshot.verdicts:
+        return "none: multipathd runs and has no maps"
+    healths = Counter(verdict.health for verdict in snapshot.verdicts)
+    return ", ".join(f"{healths[health]} {health.value}" for health in Health if healths[health])
+
+
+async def _for_ever(
+    name: str, body: Callable[[], Awaitable[None]], on_trouble: Callable[[Exception], None] = lambda _: None
+) -> None:
+    """Run `body` again whenever it fails, later each time until it holds for a minute; log why."""
+    loop = asyncio.get_running_loop()
+    failures = 0
+    while True:
+        began = loop.time()
+        try:
+            await body()
+        except (PathfleetError, OSError) as error:
+            trouble: Exception = error
+            log.warning("trouble task=%s error=%s", name, error)
+        except Exception as error:  # a defect must not silence the node
+            trouble = error
+            log.exception("defect task=%s", name)
+        else:
+            return
+        failures = 0 if loop.time() - began > _HELD_SECONDS else failures
+        on_trouble(trouble)
+        await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
+        failures += 1

@@ -1,0 +1,86 @@
+"""The command line `pathfleet`: one module for each group of commands.
+
+Exit codes of all commands: 0 done; 1, 2, 3 where a command gives a verdict (degraded, failed, cannot tell);
+64 used wrongly, 69 something needed is not available, 78 a setting cannot be used (sysexits.h).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from pathfleet import __version__
+from pathfleet.errors import CannotTell, NotRunning, PathfleetError, SettingsError
+
+EXIT_USAGE = 64
+EXIT_UNAVAILABLE = 69
+EXIT_SETTINGS = 78
+EXIT_CANNOT_TELL = 3
+
+#: Each command, and the module that holds it: only the one that runs is loaded.
+_COMMANDS = {
+    "agent": "agent",
+    "baseline": "baseline",
+    "completion": "completion",
+    "inspect": "inspect",
+    "maps": "maps",
+    "status": "status",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"pathfleet.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - each module holds the command it is listed with
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pathfleet")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file, instead of /etc/pathfleet/pathfleet.toml.",
+)
+@click.pass_context
+def pathfleet(ctx: click.Context, config_file: Path | None) -> None:
+    """dm-multipath for a whole cluster: what every path of every LUN is worth, on this node and on all."""
+    ctx.obj = config_file
+
+
+def main() -> None:
+    """Run the command line; errors end it with a sentence and the right exit code."""
+    try:
+        status = pathfleet(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    except click.Abort:
+        status = 130
+    except click.UsageError as error:
+        error.show()
+        status = EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 141
+    except PathfleetError as error:
+        click.echo(f"pathfleet: {error}", err=True)
+        status = _exit_code(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _exit_code(error: PathfleetError) -> int:
+    if isinstance(error, CannotTell | NotRunning):
+        return EXIT_CANNOT_TELL
+    return EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_UNAVAILABLE

@@ -1,0 +1,133 @@
+"""How answers are printed: tables for people, JSON and YAML for programs; the same words in each."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+F = TypeVar("F", bound=Callable[..., object])
+
+FORMATS = ("table", "json", "yaml")
+
+#: The colour of a word; the word itself always stands there too.
+STYLES = {
+    "optimal": "green",
+    "degraded": "yellow",
+    "failed": "bold red",
+    "unknown": "magenta",
+    "missing": "bold red",
+    "usable": "green",
+    "standby": "cyan",
+    "down": "bold red",
+    "running": "green",
+    "not-running": "yellow",
+    "cannot-tell": "magenta",
+    "online": "green",
+    "offline": "bold red",
+}
+
+
+def output_option(*more: str) -> Callable[[F], F]:
+    """Add `--output`, with further formats of the command's own."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice((*FORMATS, *more)),
+        default="table",
+        show_default=True,
+        help="How to print the answer.",
+    )
+
+
+def show(document: object, output: str, table: Callable[[], None]) -> None:
+    """Print a document as JSON or YAML, or else by `table`."""
+    if output == "table":
+        table()
+        return
+    plain = json.loads(msgspec.json.encode(document))
+    click.echo(json.dumps(plain, indent=2, ensure_ascii=False) if output == "json" else yaml(plain).rstrip("\n"))
+
+
+def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of words; a word that has a style is coloured on a terminal.
+
+    Not to a terminal, rows are as wide as they need to be: nothing is cut or wrapped that a program may read.
+    """
+    from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON need not pay
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left")
+    for row in rows:
+        table.add_row(*[_styled(cell) for cell in row])
+    _console().print(table)
+
+
+def print_line(text: str) -> None:
+    """Print one line of plain words, which may have come from a device."""
+    click.echo(clean(text))
+
+
+def _console() -> Any:  # noqa: ANN401 - rich.console.Console, imported late
+    from rich.console import Console  # noqa: PLC0415 - likewise
+
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=False, width=None if terminal else 1000)
+
+
+def _styled(cell: str) -> Any:  # noqa: ANN401 - rich.text.Text, imported late
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    return Text(clean(cell), style=STYLES.get(cell.partition(" ")[0], ""))
+
+
+def clean(text: str) -> str:
+    """Return text without what would steer a terminal: a device chose some of it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a size in binary units, exact where that is short (`32 GiB`, `1.5 TiB`)."""
+    if size_bytes is None:
+        return "?"
+    for power, unit in ((5, "PiB"), (4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size_bytes >= 1024**power:
+            return f"{size_bytes / 1024**power:.4g} {unit}"
+    return f"{size_bytes} B"
+
+
+_PLAIN_SCALAR = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_YAML_WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
+
+
+def yaml(value: object, indent: int = 0) -> str:
+    """Return a JSON value as YAML 1.2, in block style; strings that could be taken for something else in quotes."""
+    pad = "  " * indent
+    if isinstance(value, dict) and value:
+        return "".join(f"{pad}{_scalar(key)}:{_nested(item, indent)}" for key, item in value.items())
+    if isinstance(value, list) and value:
+        return "".join(f"{pad}-{_item(item, indent)}" for item in value)
+    return f"{pad}{_scalar(value)}\n"
+
+
+def _nested(value: object, indent: int) -> str:
+    if isinstance(value, dict | list) and value:
+        return "\n" + yaml(value, indent + 1)
+    return f" {_scalar(value)}\n"
+
+
+def _item(value: object, indent: int) -> str:
+    # a collection begins on the line of its dash, so its first indent gives way to `- `
+    return " " + yaml(value, indent + 1).removeprefix("  " * (indent + 1))
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, str) and _PLAIN_SCALAR.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        return value
+    return json.dumps(value)

@@ -1,0 +1,168 @@
+"""Where the cluster remembers: the contract that every engine keeps, in storage terms only.
+
+Node values: each node writes its own and reads everybody's; they outlive the node that wrote them. Files: small,
+versioned, changed by compare-and-swap, guarded by named locks. Members: who is there, as honestly as the engine
+can say. Changes: a wake-up, never data. Specification section 9; `tests/store/` holds the suite that every engine
+passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Protocol, Self
+
+from msgspec import Struct
+
+from pathfleet.errors import SettingsError, ValueTooBig
+
+#: A node value is text of fewer bytes than this (pmxcfs: 32 KiB with the closing NUL), whatever the engine.
+VALUE_LIMIT = 32768
+#: A file is at most this many bytes, whatever the engine.
+FILE_LIMIT = 512 * 1024
+
+_KEY = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
+_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63})?")
+
+
+class File(Struct, frozen=True):
+    """A file as it was at one moment; `revision` is opaque and changes with every write."""
+
+    content: bytes
+    revision: str
+
+
+class Member(Struct, frozen=True):
+    """A node of the cluster. `online` is None when the engine cannot tell (no quorum)."""
+
+    online: bool | None
+    seconds_since_seen: float | None = None
+
+
+class Members(Struct, frozen=True):
+    """All nodes the store knows, by name. `quorate` False: what is said of others may be out of date."""
+
+    nodes: Mapping[str, Member]
+    quorate: bool = True
+
+
+class Change(Struct, frozen=True):
+    """What may have changed since the last one; several writes are one Change. Empty sets: anything may have."""
+
+    nodes: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+
+
+class Store(Protocol):
+    """An open store, seen from one node (`node`), or by a reader that is none (`node` None).
+
+    Every method has a deadline of its own and raises only StoreError and its kinds (and ValueError for a key, name
+    or value that no engine takes); a reader's attempt to write is a StoreError. What a writing method has returned
+    from is kept: it survives a restart of the engine, except node values on pmxcfs, which live in memory and are
+    written again by their node.
+    """
+
+    @property
+    def node(self) -> str | None:
+        """The node this store writes for."""
+
+    @property
+    def clears_return(self) -> bool:
+        """Whether a healed partition can bring a cleared value back (so clearing must be repeated)."""
+
+    async def __aenter__(self) -> Self:
+        """Open. Raises StoreUnavailable with the remedy."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, and end what waits in `changes`."""
+
+    async def alive(self) -> None:
+        """Say that this node lives; to be called every few seconds. Not called: `Member.online` turns False."""
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Set this node's value of `key`. Raises ValueTooBig; the old value then stays."""
+
+    async def clear(self, key: str) -> None:
+        """Remove this node's value of `key`; removing what is not there succeeds."""
+
+    async def values(self, node: str) -> dict[str, bytes]:
+        """Return all values of one node by key; an unknown node has none."""
+
+    async def all_values(self) -> dict[str, dict[str, bytes]]:
+        """Return the values of all nodes, by node and key, as they were at one moment where the engine can."""
+
+    async def members(self) -> Members:
+        """Return who belongs to the cluster and who is online."""
+
+    async def read(self, name: str) -> File | None:
+        """Return a file, None if there is none."""
+
+    async def swap(self, name: str, content: bytes | None, revision: str | None) -> str | None:
+        """Replace a file that is still at `revision` (None: that does not exist) by `content` (None: remove it).
+
+        Returns the new revision, None after a removal. Raises Conflict, and then nothing was written.
+        """
+
+    def lock(self, name: str, *, wait_seconds: float = 10.0) -> AbstractAsyncContextManager[None]:
+        """Hold the cluster-wide lock `name` for the body, 60 s at most. Raises LockBusy after `wait_seconds`.
+
+        A holder that dies without releasing loses the lock when its lease runs out.
+        """
+
+    def changes(self) -> AsyncIterator[Change]:
+        """Yield a Change soon after others, or this node itself, wrote or removed something; never end by itself.
+
+        The first Change comes at once and says nothing (anything may have changed); so does one after trouble.
+        A change of liveness alone need not be announced.
+        """
+
+
+def checked_key(key: str) -> str:
+    """Return `key` if every engine takes it as a node value's key, else raise ValueError."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"not a key of a node value: {key!r}")
+    return key
+
+
+def checked_file(name: str) -> str:
+    """Return `name` if every engine takes it as a file's name, else raise ValueError."""
+    if not _FILE.fullmatch(name):
+        raise ValueError(f"not a name of a file in the store: {name!r}")
+    return name
+
+
+def checked_value(value: bytes) -> bytes:
+    """Return `value` if every engine takes it as a node value; raises ValueTooBig, ValueError (a NUL byte)."""
+    if len(value) >= VALUE_LIMIT:
+        raise ValueTooBig(f"a node value of {len(value)} bytes: it must have fewer than {VALUE_LIMIT}")
+    if b"\0" in value:
+        raise ValueError("a node value is text and has no NUL byte")
+    return value
+
+
+def checked_content(content: bytes) -> bytes:
+    """Return `content` if every engine takes it as a file's content; raises ValueTooBig."""
+    if len(content) > FILE_LIMIT:
+        raise ValueTooBig(f"a file of {len(content)} bytes: it may have {FILE_LIMIT} at most")
+    return content
+
+
+def open_store(url: str, *, node: str | None = None) -> Store:
+    """Return the store at `url`, not yet opened. `node` names the member to write as; None only reads.
+
+    `sqlite:///PATH` is a file on this machine. Raises SettingsError for any other scheme.
+    """
+    scheme = url.partition(":")[0]
+    match scheme:
+        case "sqlite":
+            from pathfleet.store.sqlite import SQLiteStore  # noqa: PLC0415 - an engine is loaded only where used
+
+            return SQLiteStore.from_url(url, node=node)
+        case _:
+            raise SettingsError(
+                f"store = {url!r}: no engine {scheme!r}; use sqlite:///PATH (an absolute path has three slashes)"
+            )

@@ -1,0 +1,1 @@
+"""What touches the node: one module for each external thing."""

@@ -1,0 +1,203 @@
+"""Ask multipathd, over its socket: native `size_t` length, then NUL-terminated text, both ways; no fork.
+
+Reading needs no privilege. Nobody is woken by being asked: where systemd holds the socket (multipathd.socket, on
+by default before 0.9.8), connecting would start the daemon, so its process is looked for first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+from pathfleet.core import maps
+from pathfleet.core.maps import Map
+from pathfleet.errors import CannotTell, NotRunning
+
+#: The pathname socket exists since 0.12.0, the abstract one always (libmpathcmd of multipath-tools).
+ADDRESSES = ("/run/multipathd.socket", "@/org/kernel/linux/storage/multipathd")
+PID_FILE = Path("/run/multipathd.pid")
+
+#: A little more than uxsock_timeout's default of 4 s, so that a busy daemon's own word arrives.
+DEADLINE_SECONDS = 6.0
+_TRIES = 3
+_PAUSE_SECONDS = 0.2
+_BUSY_PAUSE_SECONDS = 0.05
+#: What libmpathcmd takes at most (MAX_REPLY_LEN).
+_REPLY_LIMIT = 32 * 1024 * 1024
+_LENGTH = struct.Struct("@N")
+
+
+class Multipathd:
+    """The multipathd of this node, or the one behind `address` (a path, or `@NAME` for an abstract socket)."""
+
+    def __init__(self, address: str = "", *, pid_file: Path = PID_FILE) -> None:
+        self._address = address
+        self._pid_file = pid_file
+
+    async def maps(self, *, deadline_seconds: float = DEADLINE_SECONDS) -> tuple[Map, ...]:
+        """Return all maps. Raises NotRunning; CannotTell after bounded retries inside the deadline."""
+        end = asyncio.get_running_loop().time() + deadline_seconds
+        for tries_left in reversed(range(_TRIES)):
+            left = end - asyncio.get_running_loop().time()
+            try:
+                return maps.decode(await self.ask("show maps json", deadline_seconds=left))
+            except CannotTell as error:
+                if not error.passing or not tries_left or left < 2 * _PAUSE_SECONDS:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise AssertionError
+
+    async def version(self) -> str | None:
+        """Return the version of multipath-tools, None if it does not say."""
+        return maps.version_in(await self.ask("help"))
+
+    async def ask(self, command: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> bytes:
+        """Return the reply to one command, without its NUL. Raises NotRunning or CannotTell."""
+        addresses = (self._address,) if self._address else self._addresses()
+        reached = _Progress()
+        try:
+            async with asyncio.timeout(max(deadline_seconds, 0.001)):
+                with await _connected(addresses) as connection:
+                    reached.connected = True
+                    return await _exchange(connection, command, reached)
+        except TimeoutError:
+            raise CannotTell(reached.hung(deadline_seconds), passing=False) from None
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    def _addresses(self) -> tuple[str, ...]:
+        if not daemon_alive(self._pid_file):
+            raise NotRunning(_why_not_running())
+        return ADDRESSES
+
+    def _unreachable(self, error: OSError) -> NotRunning | CannotTell:
+        where = self._address or "its socket"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return CannotTell(f"multipathd may not be asked at {where}: {error.strerror}", passing=False)
+        if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            if self._address:
+                return NotRunning(f"nobody listens at {where} ({error.strerror}); is multipathd running?")
+            return CannotTell(
+                f"multipathd runs, but nobody listens at {where}: it is starting or stopping, "
+                "or it lives in another network namespace than this process"
+            )
+        return CannotTell(f"talking to multipathd at {where} failed: {error.strerror or error}")
+
+
+class _Progress:
+    """How far an exchange came, to say what hangs."""
+
+    connected = False
+    received = 0
+    announced = 0
+
+    def hung(self, seconds: float) -> str:
+        what = (
+            f"sent {self.received} of {self.announced} bytes and then nothing more"
+            if self.announced
+            else "took the question and did not answer"
+            if self.connected
+            else "did not take the connection, its queue of waiting clients is full"
+        )
+        return (
+            f"multipathd hangs: it {what} within {seconds:.3g} s; "
+            "see `systemctl status multipathd` and `ps -C multipathd -o stat,wchan`"
+        )
+
+
+async def _connected(addresses: tuple[str, ...]) -> socket.socket:
+    """Connect to the first address that exists; the caller bounds the time."""
+    for place, address in enumerate(addresses):
+        name = "\0" + address[1:] if address.startswith("@") else address
+        try:
+            return await _connect(name)
+        except OSError as error:
+            if place == len(addresses) - 1 or error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                raise
+    raise AssertionError
+
+
+async def _connect(name: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        while True:
+            try:
+                connection.connect(name)
+            except BlockingIOError:
+                # The queue of a listening unix socket is full. Nothing will wake us when it no longer is; and
+                # loop.sock_connect() would take the unconnected socket, which is writable, for a connected one.
+                await asyncio.sleep(_BUSY_PAUSE_SECONDS)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+async def _exchange(connection: socket.socket, command: str, reached: _Progress) -> bytes:
+    loop = asyncio.get_running_loop()
+    question = command.encode() + b"\0"
+    await loop.sock_sendall(connection, _LENGTH.pack(len(question)) + question)
+    header = await _read(connection, _LENGTH.size, None)
+    (length,) = _LENGTH.unpack(header)
+    if not 0 < length <= _REPLY_LIMIT:
+        raise CannotTell(
+            f"multipathd announces a reply of {length} bytes, where 1 to {_REPLY_LIMIT} are possible; "
+            "is another program listening on its socket?"
+        )
+    reached.announced = length
+    reply = await _read(connection, length, reached)
+    return bytes(memoryview(reply)[:-1]) if reply.endswith(b"\0") else bytes(reply)
+
+
+async def _read(connection: socket.socket, length: int, reached: _Progress | None) -> bytearray:
+    loop = asyncio.get_running_loop()
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    received = 0
+    while received < length:
+        count = await loop.sock_recv_into(connection, view[received:])
+        if not count:
+            raise CannotTell(
+                f"multipathd closed the connection after {received} of {length} bytes of its answer"
+                if reached
+                else "multipathd closed the connection without an answer; is it stopping?"
+            )
+        received += count
+        if reached:
+            reached.received = received
+    return buffer
+
+
+def daemon_alive(pid_file: Path = PID_FILE, proc: Path = Path("/proc")) -> bool:
+    """Whether a multipathd process exists, found without talking to it."""
+    try:
+        pid = int(pid_file.read_text("ascii"))
+    except (OSError, ValueError):
+        return any(_is_multipathd(process) for process in proc.glob("[0-9]*"))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it exists; with hidepid, /proc would not show it
+    return _is_multipathd(proc / str(pid), unseen=True)
+
+
+def _is_multipathd(process: Path, *, unseen: bool = False) -> bool:
+    try:
+        return (process / "comm").read_text("utf-8").strip() == "multipathd"
+    except OSError:
+        return unseen
+
+
+def _why_not_running() -> str:
+    if shutil.which("multipathd", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+        return "multipath-tools is not installed on this node; install it and start multipathd"
+    return "multipathd is not running; start it with `systemctl start multipathd`"
