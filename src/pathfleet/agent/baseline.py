@@ -7,7 +7,6 @@ The number rises by itself when more paths appear; it falls only when the operat
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ import msgspec
 
 from pathfleet.core.health import Verdict
 from pathfleet.errors import SettingsError
-
-log = logging.getLogger(__name__)
 
 Counts = dict[str, int]
 
@@ -35,31 +32,39 @@ class Baseline:
         self._file = state_directory / "baseline.json"
 
     def read(self) -> Counts:
-        """Return the accepted number of paths by WWID. A file that cannot be read is none, and said in the log."""
+        """Return the accepted number of paths by WWID. Raises SettingsError if nobody can tell."""
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=Counts)
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            log.warning("baseline-unreadable file=%s error=%s next=remove-it-to-start-anew", self._file, error)
-            return {}
+            raise SettingsError(
+                f"the accepted number of paths cannot be read from {self._file}: {error}; repair it, or remove it: "
+                "then what is there is accepted"
+            ) from error
 
     def raise_to(self, seen: Mapping[str, int]) -> None:
-        """Accept more paths where more are seen. Raises SettingsError if that cannot be kept."""
-        if any(number > self.read().get(wwid, 0) for wwid, number in seen.items()):
+        """Accept more paths where more are seen. Raises SettingsError if that cannot be kept.
+
+        So it does if what was accepted cannot be read: written anew, it would fall.
+        """
+        accepted = self.read()
+        if any(number > accepted.get(wwid, 0) for wwid, number in seen.items()):
             self._change(
                 lambda known: {**known, **{wwid: max(number, known.get(wwid, 0)) for wwid, number in seen.items()}}
             )
 
     def accept(self, seen: Mapping[str, int], *, forget_others: bool) -> None:
         """Accept exactly what is seen; other LUNs keep their number or are forgotten. Raises SettingsError."""
-        self._change(lambda known: {**({} if forget_others else known), **seen})
+        self._change(lambda known: {**known, **seen}, anew=forget_others)
 
-    def _change(self, change: Callable[[Counts], Counts]) -> None:
+    def _change(self, change: Callable[[Counts], Counts], *, anew: bool = False) -> None:
         try:
             with self._locked():
                 fresh = self._file.with_suffix(".new")
-                fresh.write_bytes(msgspec.json.format(msgspec.json.encode(change(self.read()), order="sorted")))
+                fresh.write_bytes(
+                    msgspec.json.format(msgspec.json.encode(change({} if anew else self.read()), order="sorted"))
+                )
                 fresh.replace(self._file)
         except OSError as error:
             raise SettingsError(

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from pathfleet.agent.baseline import Baseline, counts
+from pathfleet.agent.baseline import Baseline, Counts, counts
 from pathfleet.core.dmstatus import KernelPath, unmangled
 from pathfleet.core.health import Facts, KernelMap, Verdict, judge
 from pathfleet.core.maps import Map
@@ -66,6 +66,7 @@ class Collector:
         self._sysfs = sysfs or Sysfs()
         self._baseline = baseline
         self._kernel_paths = kernel_paths
+        self._baseline_trouble: str | None = None
         self._transports: dict[str, str] = {}
         self._version: str | None = None
         self._version_asked = -math.inf
@@ -90,7 +91,22 @@ class Collector:
             try:
                 self._baseline.raise_to(counts(snapshot.verdicts))
             except SettingsError as error:
-                log.warning("baseline-not-kept error=%s", error)
+                self._baseline_troubled(str(error))
+            else:
+                self._baseline_trouble = None
+
+    def _accepted(self) -> Counts:
+        try:
+            return self._baseline.read() if self._baseline else {}
+        except SettingsError as error:
+            self._baseline_troubled(str(error))
+            return {}
+
+    def _baseline_troubled(self, error: str) -> None:
+        """Log trouble with the accepted numbers once, not in each cycle."""
+        if error != self._baseline_trouble:
+            self._baseline_trouble = error
+            log.warning("baseline-not-kept error=%s", error)
 
     async def _facts(self, maps: Sequence[Map]) -> Facts:
         facts = await asyncio.to_thread(self._from_sysfs, maps)
@@ -102,7 +118,7 @@ class Collector:
         return Facts(
             sizes={dm: size for dm, size in sizes.items() if size is not None},
             ports=self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths),
-            baseline=self._baseline.read() if self._baseline else {},
+            baseline=self._accepted(),
             transports=self._transports,
         )
 

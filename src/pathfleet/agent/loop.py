@@ -93,6 +93,7 @@ class Agent:
         self._notifier.ready()
         self._notifier.watchdog()
         self._notifier.status(f"in trouble, trying again: {error}")
+        self._seen = None  # so that the end of the trouble is shown, too
 
     async def once(self) -> tuple[Snapshot, bool]:
         """Collect and publish once. Returns what was found and whether the store took all of it."""

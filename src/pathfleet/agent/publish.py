@@ -62,7 +62,11 @@ class Publisher:
             del self._held[key]
         if snapshot.daemon is not Daemon.CANNOT_TELL:
             wanted |= {key: None for key in stored if report.is_chunk(key) and key not in wanted}
-        outcomes = [await self._say(key, content, stored) for key, content in wanted.items()]
+        outcomes: list[bool] = []
+        for key, content in wanted.items():
+            # the first value leads to its chunks: without all of them, the last report stays
+            waits = key == report.KEY and not all(outcomes)
+            outcomes.append(not waits and await self._say(key, content, stored))
         return all(outcomes)
 
     async def _say(self, key: str, content: Content | None, stored: Mapping[str, bytes]) -> bool:

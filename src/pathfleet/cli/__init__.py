@@ -51,16 +51,14 @@ class _Commands(click.Group):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file, instead of /etc/pathfleet/pathfleet.toml.",
 )
-@click.pass_context
-def pathfleet(ctx: click.Context, config_file: Path | None) -> None:
+def pathfleet(config_file: Path | None) -> None:
     """dm-multipath for a whole cluster: what every path of every LUN is worth, on this node and on all."""
-    ctx.obj = config_file
 
 
 def main() -> None:
     """Run the command line; errors end it with a sentence and the right exit code."""
     try:
-        status = pathfleet(standalone_mode=False)
+        status = pathfleet(prog_name="pathfleet", standalone_mode=False)
     except click.exceptions.Exit as end:
         status = end.exit_code
     except click.Abort:

@@ -209,7 +209,8 @@ def print_map(row: MapRow) -> None:
         )
     advice = list(_advice(row))
     if advice:
-        render.print_line("\nwhat to do:")
+        render.print_line("")
+        render.print_line("what to do:")
         for line in advice:
             render.print_line(f"  - {line}")
 

@@ -14,7 +14,7 @@ from pathfleet.system.multipathd import Multipathd
 
 def settings(ctx: click.Context) -> Settings:
     """Return the settings of the file that the command line names. Raises SettingsError."""
-    return load(ctx.find_root().obj)
+    return load(ctx.find_root().params["config_file"])
 
 
 def baseline(current: Settings) -> Baseline:

@@ -51,7 +51,14 @@ def show(document: object, output: str, table: Callable[[], None]) -> None:
         table()
         return
     plain = json.loads(msgspec.json.encode(document))
-    click.echo(json.dumps(plain, indent=2, ensure_ascii=False) if output == "json" else yaml(plain).rstrip("\n"))
+    click.echo(json_text(plain) if output == "json" else yaml(plain).rstrip("\n"))
+
+
+def json_text(plain: object) -> str:
+    """Return a JSON value as indented JSON, readable, without what would steer a terminal."""
+    # The newlines are the layout's; those of strings are escaped already, and so is to be all that steers a terminal.
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -61,7 +68,13 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
     """
     from rich.table import Table  # noqa: PLC0415 - 40 ms that JSON need not pay
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=None if title is None else _styled(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for column in columns:
         table.add_column(column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left")
     for row in rows:
@@ -130,4 +143,11 @@ def _item(value: object, indent: int) -> str:
 def _scalar(value: object) -> str:
     if isinstance(value, str) and _PLAIN_SCALAR.fullmatch(value) and value.lower() not in _YAML_WORDS:
         return value
-    return json.dumps(value)
+    return f'"{"".join(map(_escaped, value))}"' if isinstance(value, str) else json.dumps(value)
+
+
+def _escaped(char: str) -> str:
+    # YAML has no surrogate pairs, which is how JSON escapes what is beyond U+FFFF
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"

@@ -63,7 +63,7 @@ def view(name: str, member: Member, values: Mapping[str, bytes], now: int) -> No
     except Malformed as error:
         doubt = doubt or str(error)
     age = None if said is None else now - said.time
-    doubt = doubt or _age_doubt(age) or _daemon_doubt(info, age)
+    doubt = doubt or _age_doubt(age) or _silence_doubt(info, age, now) or _daemon_doubt(info, age)
     return NodeView(
         node=name,
         online=member.online,
@@ -92,8 +92,17 @@ def _age_doubt(age: int | None) -> str | None:
     return f"the report is {age} s old: its reporter has stopped"
 
 
+def _silence_doubt(info: node.PublishedNodeInfo | None, age: int | None, now: int) -> str | None:
+    """A node without maps has no report that could age; then what it says of itself does."""
+    if info is None or age is not None or abs(now - info.time) <= STALE:
+        return None
+    if info.time > now:
+        return f"the node's clock is {info.time - now} s ahead of this one"
+    return f"the node said last {now - info.time} s ago that it has no report: its agent has stopped"
+
+
 def _daemon_doubt(info: node.PublishedNodeInfo | None, age: int | None) -> str | None:
     if info is None or info.multipathd != Daemon.CANNOT_TELL:
         return None
     kept = "nothing was ever reported" if age is None else f"the report is the last one, {age} s old"
-    return f"the node cannot tell: {info.reason}; {kept}"
+    return f"the node cannot tell: {info.reason or 'it does not say why'}; {kept}"

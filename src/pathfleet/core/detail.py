@@ -71,11 +71,10 @@ def content(verdicts: Iterable[Verdict], facts: Facts, *, limit: int) -> Content
     do not.
     """
     worst_first = sorted(verdicts, key=lambda verdict: (_SEVERITY[verdict.health], verdict.map.uuid))
-    details = {
-        verdict.map.uuid: detail
-        for verdict in worst_first
-        if verdict.map.uuid and (detail := detail_of(verdict, facts)) != _NOTHING
-    }
+    details: dict[str, MapDetail] = {}
+    for verdict in worst_first:
+        if verdict.map.uuid and (detail := detail_of(verdict, facts)) != _NOTHING:
+            details.setdefault(verdict.map.uuid, detail)
     if not details:
         return None
     return _fitted(details, limit - len('{"cut":99999,"maps":{},"time":123456789012}'))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pathfleet.core.health import Flag, Health
+from pathfleet.core.health import USABLE_CHECKS, Flag, Health, usable
 from pathfleet.core.maps import Path
 
 
@@ -73,19 +73,25 @@ CHECKS = {
 _OFFLINE = Meaning(
     "the kernel has set the device offline", "`echo running > /sys/block/DEV/device/state` after the cause is repaired"
 )
-_FAILED_AGAIN_READY = Meaning(
-    "the check succeeds, but the kernel has the path failed",
+_FAILED_IN_KERNEL = Meaning(
+    "the check does not fail, but the kernel has the path failed",
     "it returns by itself; after `multipathd fail path`: `multipathd reinstate path DEV`",
+)
+_NOT_ACTIVE = Meaning(
+    "the check does not fail, but the kernel does not say that it uses the path",
+    "ask again in a second; if it stays, compare `dmsetup status NAME`",
 )
 _NOT_TOLD_YET = Meaning("the check fails; the kernel has not been told yet", "ask again in a second")
 
 
 def of_path(path: Path) -> Meaning:
     """Return what the states of a path mean together."""
+    if usable(path):
+        return CHECKS[path.chk_st]
     if path.dev_st == "offline":
         return _OFFLINE
-    if path.dm_st == "failed" and path.chk_st in ("ready", "ghost"):
-        return _FAILED_AGAIN_READY
+    if path.chk_st in USABLE_CHECKS:
+        return _FAILED_IN_KERNEL if path.dm_st == "failed" else _NOT_ACTIVE
     meaning = CHECKS.get(path.chk_st)
     if meaning is None:
         return Meaning(f"the checker says {path.chk_st!r}, which this version does not know; taken as not usable")

@@ -75,7 +75,8 @@ def decode(reply: bytes) -> tuple[Map, ...]:
     without escaping costs at most itself.
     """
     try:
-        return _many_maps.decode(reply).maps
+        # multipathd escapes nothing: a backslash is itself, even where it happens to make sense as JSON
+        return _many_maps.decode(_escaped(reply) if b"\\" in reply else reply).maps
     except _UNDECODABLE as error:
         return _decode_odd(reply.rstrip(b"\0 \r\n\t"), error)
 
@@ -83,19 +84,23 @@ def decode(reply: bytes) -> tuple[Map, ...]:
 def _decode_odd(text: bytes, error: Exception) -> tuple[Map, ...]:
     if not text.lstrip().startswith(b"{"):
         raise refusal(text)
-    for candidate in (text, _escaped(text)):
-        for decoder in (_many_maps, _one_map):
-            try:
-                document = decoder.decode(candidate)
-            except _UNDECODABLE:
-                continue
-            return document.maps if isinstance(document, _ManyMaps) else (document.map,)
+    escaped = _escaped(text)
+    for decoder in (_many_maps, _one_map):
+        try:
+            document = decoder.decode(escaped)
+        except _UNDECODABLE:
+            continue
+        return document.maps if isinstance(document, _ManyMaps) else (document.map,)
     raise _broken(text, error)
 
 
 # Each field stands on its own line, so the raw string is what lies between the first quote after the colon and
-# the quote that ends the line (print.c of multipath-tools, every version).
-_STRING_FIELD = re.compile(r'^([ \t]*"\w+" : ")(.*?)("(?:,[ \t]*)?)$', re.MULTILINE | re.DOTALL)
+# the quote that ends the line (print.c of multipath-tools, every version); after a comma there follows another
+# field, else the end of the object, which tells a line break within the string. The bound, far above any string of
+# multipathd, keeps the search linear where no quote ends a line.
+_STRING_FIELD = re.compile(
+    r'^([ \t]*"\w+" : ")(.{0,1024}?)("(?:,[ \t]*(?=\r?\n[ \t]*")|(?=\r?\n[ \t]*\})))', re.MULTILINE | re.DOTALL
+)
 
 
 def _escaped(text: bytes) -> bytes:
@@ -129,7 +134,7 @@ def refusal(text: bytes) -> CannotTell:
             "if this lasts, raise uxsock_timeout in multipath.conf"
         )
     if b"permission" in words[:2]:
-        return CannotTell(f"multipathd refused: {first!r}; run this as root", passing=False)
+        return CannotTell("multipathd answered `permission deny`; run this as root", passing=False)
     if b"CLI commands reference" in text or b"multipath-tools v" in text:
         return CannotTell(
             "multipathd answered with its help text: it does not know the command; "

@@ -4,7 +4,7 @@ The plain form is the Proxmox series' own. When it would not fit into one node v
 same in a sixth of the space, over as many values as it takes:
 
     multipath    {"chunks":N,"digest":D,"packed":TEXT,"time":T}
-    multipath.I  {"digest":D,"packed":TEXT}                        I = 1 .. N-1
+    multipath.I  {"digest":D,"packed":TEXT,"time":T}                        I = 1 .. N-1
 
 The texts, joined, are the base64 of a zlib stream and of the WWIDs that follow it as bytes. The stream holds JSON:
 the columns `state`, `active`, `total`, `size`, `transport`, and `wwid`, a list of `[prefix, bytes, count]`: so
@@ -127,12 +127,12 @@ _HEX_TAIL = re.compile(r"(.*?)((?:[0-9a-f]{2}){4,})", re.DOTALL)
 
 def pack(maps: Mapping[str, MapReport]) -> bytes:
     """Return the packed form of the maps, as the module describes it."""
-    halves = sorted((*_halves(wwid), wwid) for wwid in maps)
+    halves = sorted((prefix, len(tail), tail, wwid) for wwid in maps for prefix, tail in (_halves(wwid),))
     kinds = [
         (prefix, width, sum(1 for _ in alike))
-        for (prefix, width), alike in itertools.groupby((prefix, len(tail)) for prefix, tail, _ in halves)
+        for (prefix, width), alike in itertools.groupby(halves, lambda half: half[:2])
     ]
-    rows = [maps[wwid] for _, _, wwid in halves]
+    rows = [maps[wwid] for *_, wwid in halves]
     columns = _Columns(
         wwid=kinds,
         state=[row.state for row in rows],
@@ -141,7 +141,7 @@ def pack(maps: Mapping[str, MapReport]) -> bytes:
         size=[row.size for row in rows],
         transport=[row.transport for row in rows],
     )
-    return zlib.compress(msgspec.json.encode(columns), 9) + b"".join(tail for _, tail, _ in halves)
+    return zlib.compress(msgspec.json.encode(columns), 9) + b"".join(tail for _, _, tail, _ in halves)
 
 
 def _halves(wwid: str) -> tuple[str, bytes]:
@@ -165,7 +165,7 @@ def unpack(packed: bytes) -> dict[str, MapReport]:
             columns.transport,
             strict=True,
         )
-        return dict(sorted((wwid, MapReport(*row)) for wwid, *row in rows))
+        return dict(sorted({wwid: MapReport(*row) for wwid, *row in rows}.items()))
     except (zlib.error, msgspec.DecodeError, RecursionError, ValueError) as error:
         raise Malformed(f"the packed report cannot be unpacked: {error}") from error
 

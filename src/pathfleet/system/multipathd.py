@@ -21,6 +21,7 @@ from pathfleet.errors import CannotTell, NotRunning
 #: The pathname socket exists since 0.12.0, the abstract one always (libmpathcmd of multipath-tools).
 ADDRESSES = ("/run/multipathd.socket", "@/org/kernel/linux/storage/multipathd")
 PID_FILE = Path("/run/multipathd.pid")
+PROC = Path("/proc")
 
 #: A little more than uxsock_timeout's default of 4 s, so that a busy daemon's own word arrives.
 DEADLINE_SECONDS = 6.0
@@ -30,14 +31,16 @@ _BUSY_PAUSE_SECONDS = 0.05
 #: What libmpathcmd takes at most (MAX_REPLY_LEN).
 _REPLY_LIMIT = 32 * 1024 * 1024
 _LENGTH = struct.Struct("@N")
+_PID_LIMIT = 1 << 22
 
 
 class Multipathd:
     """The multipathd of this node, or the one behind `address` (a path, or `@NAME` for an abstract socket)."""
 
-    def __init__(self, address: str = "", *, pid_file: Path = PID_FILE) -> None:
+    def __init__(self, address: str = "", *, pid_file: Path = PID_FILE, proc: Path = PROC) -> None:
         self._address = address
         self._pid_file = pid_file
+        self._proc = proc
 
     async def maps(self, *, deadline_seconds: float = DEADLINE_SECONDS) -> tuple[Map, ...]:
         """Return all maps. Raises NotRunning; CannotTell after bounded retries inside the deadline."""
@@ -71,7 +74,7 @@ class Multipathd:
             raise self._unreachable(error) from error
 
     def _addresses(self) -> tuple[str, ...]:
-        if not daemon_alive(self._pid_file):
+        if not daemon_alive(self._pid_file, self._proc):
             raise NotRunning(_why_not_running())
         return ADDRESSES
 
@@ -175,11 +178,10 @@ async def _read(connection: socket.socket, length: int, reached: _Progress | Non
     return buffer
 
 
-def daemon_alive(pid_file: Path = PID_FILE, proc: Path = Path("/proc")) -> bool:
+def daemon_alive(pid_file: Path = PID_FILE, proc: Path = PROC) -> bool:
     """Whether a multipathd process exists, found without talking to it."""
-    try:
-        pid = int(pid_file.read_text("ascii"))
-    except (OSError, ValueError):
+    pid = _pid_in(pid_file)
+    if pid is None:
         return any(_is_multipathd(process) for process in proc.glob("[0-9]*"))
     try:
         os.kill(pid, 0)
@@ -188,6 +190,15 @@ def daemon_alive(pid_file: Path = PID_FILE, proc: Path = Path("/proc")) -> bool:
     except PermissionError:
         pass  # it exists; with hidepid, /proc would not show it
     return _is_multipathd(proc / str(pid), unseen=True)
+
+
+def _pid_in(pid_file: Path) -> int | None:
+    try:
+        pid = int(pid_file.read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    # 0 and below would ask for process groups, and what is above no kernel gives out (PID_MAX_LIMIT)
+    return pid if 0 < pid <= _PID_LIMIT else None
 
 
 def _is_multipathd(process: Path, *, unseen: bool = False) -> bool:
