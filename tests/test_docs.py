@@ -53,7 +53,9 @@ def test_every_word_of_a_verdict_is_in_the_operations_or_wire_document(word: str
     assert f"`{word}`" in texts
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))], ids=str)
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))], ids=str
+)
 def test_every_link_leads_to_a_file(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / link).exists(), link

@@ -12,7 +12,9 @@ UNIT = Path(__file__).parents[2] / "packaging/pathfleet-agent.service"
 #: What systemd-analyze calls "OK" ends at 5.0; the unit stays well below.
 EXPOSURE_LIMIT = 20
 
-pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (package systemd)")
+pytestmark = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (package systemd)"
+)
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,5 @@
 """What is SQLite's own: several processes on one file, and everything that can happen to a file."""
 
-# ruff: noqa: ASYNC240 - a test may wait for its own files
-
 from __future__ import annotations
 
 import asyncio
@@ -330,7 +328,7 @@ class TestWaits:
 
 # A process that is refused something: drops its user, or may write only so much; then prints what it was told.
 REFUSED = """
-    import asyncio, os, resource, signal, sys
+    import asyncio, os, resource, signal, sys, urllib.parse  # all modules, while they can still be read
     from pathlib import Path
     from pathfleet.errors import StoreError
     from pathfleet.store.sqlite import SQLiteStore

@@ -229,7 +229,7 @@ async def test_a_sender_that_is_not_root_is_ignored() -> None:
     fake = from_udev({**FAILED, "ACTION": "add"})
     with own_network_namespace(), netlink() as sender:
         async with Uevents(uuid_of=unknown) as uevents:
-            subprocess.run([sys.executable, "-I", "-c", script, fake.hex()], check=True, timeout=20)  # noqa: ASYNC221
+            subprocess.run([sys.executable, "-I", "-c", script, fake.hex()], check=True, timeout=20)
             sender.sendto(from_udev(FAILED), (0, UDEV_GROUP))
             assert await Network(uevents, sender).next() == FAILED_EVENT
 

@@ -1,7 +1,8 @@
 """The command line `pathfleet`: one module for each group of commands.
 
-Exit codes of all commands: 0 done; 1, 2, 3 where a command gives a verdict (degraded, failed, cannot tell);
-64 used wrongly, 69 something needed is not available, 78 a setting cannot be used (sysexits.h).
+Exit codes of all commands: 0 done; 1, 2, 3, 4 where a command gives a verdict (degraded, failed, cannot tell, not
+running); 64 used wrongly, 69 something needed is not available, 78 a setting cannot be used (sysexits.h); 130
+interrupted, 141 nobody reads the output any more (as shells count them).
 """
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        status = 141
+    except SystemExit as end:
+        # Completion ends with 0 here; click and rich with 1 when nobody reads on, which must not pass for a verdict.
+        status = 141 if end.code == 1 else end.code
     except PathfleetError as error:
         click.echo(f"pathfleet: {error}", err=True)
         status = _exit_code(error)

@@ -56,9 +56,12 @@ def show(document: object, output: str, table: Callable[[], None]) -> None:
 
 def json_text(plain: object) -> str:
     """Return a JSON value as indented JSON, readable, without what would steer a terminal."""
-    # The newlines are the layout's; those of strings are escaped already, and so is to be all that steers a terminal.
-    text = json.dumps(plain, indent=2, ensure_ascii=False)
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    lines = json.dumps(plain, indent=2, ensure_ascii=False).split("\n")
+    return "\n".join(line if line.isprintable() else _escaped_where_needed(line) for line in lines)
+
+
+def _escaped_where_needed(line: str) -> str:
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

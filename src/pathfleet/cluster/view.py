@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from pathfleet.core.detail import MapDetail
 from pathfleet.core.node import Daemon, Versions
 from pathfleet.core.report import MapReport
 from pathfleet.core.wire import STALE
-from pathfleet.errors import Malformed
+from pathfleet.errors import Malformed, Torn
 from pathfleet.store import Member, Store
 
 
@@ -35,14 +36,31 @@ class NodeView(Struct, frozen=True, rename="kebab", kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
+#: After which a report that was read while it was being written is whole.
+_WRITTEN_SECONDS = 0.2
+
+
 async def nodes(store: Store, now: float) -> list[NodeView]:
     """Return all nodes by name. Raises StoreError."""
     members = await store.members()
     values = await store.all_values()
+    if any(_is_torn(of_node) for of_node in values.values()):
+        await asyncio.sleep(_WRITTEN_SECONDS)
+        values = await store.all_values()
     names = sorted({*members.nodes, *values})
     return [
         view(name, members.nodes.get(name, Member(online=False)), values.get(name, {}), int(now)) for name in names
     ]
+
+
+def _is_torn(values: Mapping[str, bytes]) -> bool:
+    try:
+        report.decode(values)
+    except Torn:
+        return True
+    except Malformed:
+        return False
+    return False
 
 
 def view(name: str, member: Member, values: Mapping[str, bytes], now: int) -> NodeView:
