@@ -35,8 +35,7 @@ def test_every_version_is_decoded(version: str) -> None:
         features="1 queue_if_no_path",
         vend="NETAPP  ",
     )
-    iqn = "iqn.2026-01.org.example:array"
-    unknown = {"host_wwpn": "[undef]", "target_wwpn": "[undef]", "target_wwnn": iqn, "host_adapter": "192.0.2.1"}
+    unknown = {"host_wwpn": "[undef]", "target_wwpn": "[undef]", "host_adapter": "192.0.2.1"}
     assert decode(reply(said, version=version)) == (
         Map(
             name="mpatha",

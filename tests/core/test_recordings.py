@@ -24,8 +24,8 @@ EXPECTED = {
     "alua-swapped": ("optimal", "2/2", "non-optimal"),
     "map-suspended": ("optimal", "2/2", "suspended"),
     "path-marginal": ("optimal", "2/2", "marginal"),
-    "sessions-gone-map-open": ("failed", "0/0", ""),
-    "blacklisted-map-open": ("failed", "0/0", ""),
+    "sessions-gone-map-open": ("failed", "0/0", "queueing"),
+    "blacklisted-map-open": ("failed", "0/0", "queueing"),
     "hostile-inquiry": ("optimal", "2/2", ""),
     "hostile-alias": ("optimal", "2/2", ""),
 }

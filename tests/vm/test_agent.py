@@ -47,6 +47,11 @@ class Agent:
         assert found["reached"], f"not within {seconds} s: {condition}\n{json.dumps(found['values'], indent=1)}"
         return Values(found["values"], found["at"])
 
+    def polls_again(self) -> None:
+        """Wait until the agent has asked multipathd once more: it tells systemd of each round."""
+        show = "systemctl show pathfleet-agent -p WatchdogTimestampMonotonic"
+        self._machine.run(f'before=$({show}); until [ "$before" != "$({show})" ]; do sleep 0.2; done')
+
 
 @pytest.fixture(scope="module")
 def installed(guest: Machine, pathfleet: str) -> Iterator[Machine]:
@@ -81,7 +86,7 @@ def test_the_published_report_is_byte_for_byte_the_plain_form(agent: Agent) -> N
 
 
 def test_the_agent_runs_unprivileged_and_systemd_knows_it_is_ready(machine: Machine, agent: Agent) -> None:
-    assert agent
+    agent.until("len(maps) == 3")
     shown = machine.run("systemctl show pathfleet-agent -p ActiveState,SubState,User,StatusText").stdout.decode()
     assert "ActiveState=active" in shown
     assert "User=pathfleet" in shown
@@ -150,9 +155,7 @@ def test_a_stopped_daemon_clears_the_report_and_is_not_started_by_being_asked(ma
     found = agent.until("info['multipathd'] == 'not-running' and 'multipath' not in values")
     assert "multipath-detail" not in found.values
     assert "3 multipath map(s)" in json.loads(found.values["pathfleet"])["reason"]
-    # another poll passes: the agent writes its node value again, as it does each minute
-    again = json.loads(found.values["pathfleet"])["time"]
-    agent.until(f"info['time'] > {again}", seconds=90)
+    agent.polls_again()
     assert machine.run("systemctl is-active multipathd.service", check=False).stdout == b"inactive\n"
 
 

@@ -22,8 +22,8 @@ from pathfleet.system.sysfs import Sysfs
 
 log = logging.getLogger(__name__)
 
-#: A daemon that was upgraded is asked for its version again after this long.
-_VERSION_SECONDS = 60.0
+# What changes with an event if at all (sizes, ports), or with an upgrade (the version), is asked again after this.
+_KEEP_SECONDS = 60.0
 
 KernelPaths = Mapping[str, tuple[KernelPath, ...]]
 
@@ -67,23 +67,35 @@ class Collector:
         self._baseline = baseline
         self._kernel_paths = kernel_paths
         self._baseline_trouble: str | None = None
+        self._last: Snapshot | None = None
+        self._maps: tuple[Map, ...] = ()
+        self._from_sysfs = Facts()
+        self._sysfs_until = -math.inf
         self._transports: dict[str, str] = {}
         self._version: str | None = None
-        self._version_asked = -math.inf
+        self._version_until = -math.inf
 
     async def collect(self) -> Snapshot:
-        """Return what is true now; whatever goes wrong is said in it. Never raises."""
+        """Return what is true now, whatever it is; the same Snapshot again, while nothing changed."""
         try:
             maps = await self._multipathd.maps()
         except NotRunning as error:
-            self._version_asked = -math.inf
+            self._version_until = -math.inf
             return Snapshot(Daemon.NOT_RUNNING, f"{error}{await asyncio.to_thread(self._unwatched)}")
         except CannotTell as error:
             return Snapshot(Daemon.CANNOT_TELL, str(error), version=self._version)
-        facts = await self._facts(maps)
-        verdicts = tuple([judge(map_, facts) for map_ in maps])
-        self._transports = {v.map.uuid: v.transport for v in verdicts if v.transport}
-        return Snapshot(Daemon.RUNNING, None, verdicts, facts, await self._known_version())
+        facts, version = await self._facts(maps), await self._known_version()
+        last = self._last
+        if last is None or maps is not self._maps or (facts, version) != (last.facts, last.version):
+            verdicts = tuple([judge(map_, facts) for map_ in maps])
+            self._transports = {v.map.uuid: v.transport for v in verdicts if v.transport}
+            self._last, self._maps = Snapshot(Daemon.RUNNING, None, verdicts, facts, version), maps
+            return self._last
+        return last
+
+    def expect_change(self) -> None:
+        """Ask sysfs again, although multipathd may say the same: something happened."""
+        self._sysfs_until = -math.inf
 
     def accept_growth(self, snapshot: Snapshot) -> None:
         """Let the accepted number of paths rise to what was seen; trouble is logged, not raised."""
@@ -108,19 +120,23 @@ class Collector:
             self._baseline_trouble = error
             log.warning("baseline-not-kept error=%s", error)
 
-    async def _facts(self, maps: Sequence[Map]) -> Facts:
-        facts = await asyncio.to_thread(self._from_sysfs, maps)
+    async def _facts(self, maps: tuple[Map, ...]) -> Facts:
+        now = asyncio.get_running_loop().time()
+        if maps is not self._maps or now > self._sysfs_until:
+            self._from_sysfs = await asyncio.to_thread(self._read_sysfs, maps)
+            self._sysfs_until = now + _KEEP_SECONDS
         pathless = [map_ for map_ in maps if not any(group.paths for group in map_.path_groups)]
-        return msgspec.structs.replace(facts, kernel=await self._kernel(pathless)) if pathless else facts
-
-    def _from_sysfs(self, maps: Sequence[Map]) -> Facts:
-        sizes = {map_.sysfs: self._sysfs.size_bytes(map_.sysfs) for map_ in maps}
-        return Facts(
-            sizes={dm: size for dm, size in sizes.items() if size is not None},
-            ports=self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths),
+        return msgspec.structs.replace(
+            self._from_sysfs,
+            kernel=await self._kernel(pathless) if pathless else {},
             baseline=self._accepted(),
             transports=self._transports,
         )
+
+    def _read_sysfs(self, maps: Sequence[Map]) -> Facts:
+        sizes = {map_.sysfs: self._sysfs.size_bytes(map_.sysfs) for map_ in maps}
+        ports = self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths)
+        return Facts(sizes={dm: size for dm, size in sizes.items() if size is not None}, ports=ports)
 
     async def _kernel(self, pathless: Sequence[Map]) -> dict[str, KernelMap]:
         """Return what the kernel has of maps that multipathd shows without paths."""
@@ -147,10 +163,10 @@ class Collector:
 
     async def _known_version(self) -> str | None:
         now = asyncio.get_running_loop().time()
-        if now - self._version_asked > _VERSION_SECONDS:
+        if now > self._version_until:
             try:
                 self._version = await self._multipathd.version()
-                self._version_asked = now
+                self._version_until = now + _KEEP_SECONDS
             except (NotRunning, CannotTell) as error:
                 log.debug("version-unknown reason=%s", error)
         return self._version

@@ -133,6 +133,7 @@ class Agent:
             while True:
                 event = await uevents.next()
                 log.debug("uevent action=%s device=%s dm-action=%s", event.action, event.device, event.dm_action)
+                self._collector.expect_change()
                 self._wake.set()
 
     async def _stay_alive(self) -> None:

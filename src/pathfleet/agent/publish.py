@@ -45,12 +45,16 @@ class Publisher:
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
+        self._snapshot: Snapshot | None = None
+        self._contents: dict[str, Content | None] = {}
         self._held: dict[str, Held] = {}
         self._troubles: dict[str, str] = {}
 
     async def publish(self, snapshot: Snapshot, info: NodeInfo) -> bool:
         """Write what is due. Returns whether the store now says all of it. Never raises."""
-        wanted: dict[str, Content | None] = {**contents(snapshot), node.KEY: node.content(info)}
+        if snapshot is not self._snapshot:
+            self._snapshot, self._contents = snapshot, contents(snapshot)
+        wanted: dict[str, Content | None] = {**self._contents, node.KEY: node.content(info)}
         try:
             stored = await self._store.values(self._store.node or "")
         except Exception as error:  # noqa: BLE001 - nothing that a store does may reach the loop

@@ -107,8 +107,8 @@ def judge(map_: Map, facts: Facts) -> Verdict:
     for group in map_.path_groups:
         for path in group.paths:
             total += 1
-            # `usable` written out: a call for each path would cost as much as all the rest
-            if path.dm_st == "active" and path.chk_st in USABLE_CHECKS:
+            # `usable` written out: a call for each path would cost as much as all the rest, and so would a hash
+            if path.dm_st == "active" and (path.chk_st == "ready" or path.chk_st in USABLE_CHECKS):
                 active += 1
                 if path.chk_st == "ghost":
                     standby += 1
@@ -192,7 +192,10 @@ def _shared(port_of: Callable[[Path, Mapping[str, Port]], str | None], working: 
 
 
 def _non_optimal(map_: Map) -> bool:
-    """Whether the group in use has a lower priority than another one with usable paths."""
-    in_use = [group.pri for group in map_.path_groups if group.dm_st == "active"]
-    others = [group.pri for group in map_.path_groups if any(usable(path) for path in group.paths)]
-    return bool(in_use and others) and max(others) > in_use[0]
+    """Whether the group in use has a lower priority than another one, both with usable paths.
+
+    From a group that has none left, the next I/O moves away by itself.
+    """
+    groups = [group for group in map_.path_groups if any(usable(path) for path in group.paths)]
+    in_use = [group.pri for group in groups if group.dm_st == "active"]
+    return bool(in_use) and max(group.pri for group in groups) > in_use[0]

@@ -26,7 +26,6 @@ class Path(Struct, frozen=True, gc=False):
     dev_st: str = "unknown"
     chk_st: str = "undef"
     pri: int = -1
-    target_wwnn: str = ""
     host_wwpn: str = ""
     target_wwpn: str = ""
     host_adapter: str = ""

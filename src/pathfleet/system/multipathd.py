@@ -39,21 +39,31 @@ class Multipathd:
 
     def __init__(self, address: str = "", *, pid_file: Path = PID_FILE, proc: Path = PROC) -> None:
         self._address = address
+        self._last: tuple[tuple[int, int], tuple[Map, ...]] | None = None
         self._pid_file = pid_file
         self._proc = proc
 
     async def maps(self, *, deadline_seconds: float = DEADLINE_SECONDS) -> tuple[Map, ...]:
-        """Return all maps. Raises NotRunning; CannotTell after bounded retries inside the deadline."""
+        """Return all maps: the same tuple again, while multipathd says the same.
+
+        Raises NotRunning; CannotTell after bounded retries inside the deadline.
+        """
         end = asyncio.get_running_loop().time() + deadline_seconds
         for tries_left in reversed(range(_TRIES)):
             left = end - asyncio.get_running_loop().time()
             try:
-                return maps.decode(await self.ask("show maps json", deadline_seconds=left))
+                return self._decoded(await self.ask("show maps json", deadline_seconds=left))
             except CannotTell as error:
                 if not error.passing or not tries_left or left < 2 * _PAUSE_SECONDS:
                     raise
             await asyncio.sleep(_PAUSE_SECONDS)
         raise AssertionError
+
+    def _decoded(self, reply: bytes) -> tuple[Map, ...]:
+        said = len(reply), hash(reply)
+        if self._last is None or self._last[0] != said:
+            self._last = said, maps.decode(reply)
+        return self._last[1]
 
     async def version(self) -> str | None:
         """Return the version of multipath-tools, None if it does not say."""

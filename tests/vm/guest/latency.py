@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Measure, in a guest, from the kernel's uevent of a failed path to the changed value in the store.
 
 `latency COUNT DEVICE`: fails and reinstates the path COUNT times; prints milliseconds, one number a line. Runs with
@@ -28,14 +27,14 @@ async def measured(store: Store, node: str, device: str) -> float:
         while (await uevents.next()).dm_action != "PATH_FAILED":
             pass
         began = time.monotonic()
-        while (await store.values(node))["multipath"] == before:
+        while (await store.values(node))["multipath"] == before:  # noqa: ASYNC110 - the store is the agent's
             await asyncio.sleep(0.005)
         return (time.monotonic() - began) * 1000
 
 
 async def mended(store: Store, node: str, device: str) -> None:
     await Multipathd().ask(f"reinstate path {device}")
-    while b"degraded" in (await store.values(node))["multipath"]:
+    while b"degraded" in (await store.values(node))["multipath"]:  # noqa: ASYNC110 - likewise
         await asyncio.sleep(0.1)
     await asyncio.sleep(2)  # the agent's second look, which follows each event, is not to be measured as the first
 

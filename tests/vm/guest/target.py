@@ -119,6 +119,7 @@ def alua(lun: int, portal: int, state: str) -> None:
 def resize(lun: int, size_mib: int) -> None:
     """Change the size of a LUN; the initiator learns of it when it asks again."""
     os.truncate(BACKING_FILES / f"lun{lun}", size_mib << 20)
+    write(BACKSTORES / f"lun{lun}/control", f"fd_dev_size={size_mib << 20}")  # a file's own size is not looked at
 
 
 def _portal_group(portal: int) -> Path:
