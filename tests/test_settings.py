@@ -34,7 +34,7 @@ def test_the_store_lies_in_the_state_directory_unless_it_is_set() -> None:
 
 def test_the_file_is_in_kebab_case(file: Path) -> None:
     file.write_text('node = "n1"\nstate-directory = "/srv/x"\nmultipathd-socket = "@abstract"\nlog-level = "debug"\n')
-    assert load(file, {}) == Settings("n1", "", "/srv/x", "@abstract", "debug")
+    assert load(file, {}) == Settings("n1", "", "/srv/x", "@abstract", log_level="debug")
 
 
 def test_the_environment_goes_before_the_file(file: Path) -> None:

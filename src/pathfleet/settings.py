@@ -26,6 +26,8 @@ class Settings(Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
     state_directory: str = "/var/lib/pathfleet"
     #: multipathd's socket: a path, or `@NAME` for an abstract one. Empty: where every version puts it.
     multipathd_socket: str = ""
+    #: Where sysfs is mounted.
+    sysfs: str = "/sys"
     #: debug, info, warning or error.
     log_level: str = "info"
 
@@ -33,8 +35,9 @@ class Settings(Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
         """Refuse what cannot be used, by the name it has in the file."""
         if not self.node or "/" in self.node or self.node != self.node.strip():
             raise ValueError(f"node = {self.node!r}: a node needs a name without `/` and blanks around it")
-        if not self.state_directory.startswith("/"):
-            raise ValueError(f"state-directory = {self.state_directory!r}: needs an absolute path")
+        for setting, path in (("state-directory", self.state_directory), ("sysfs", self.sysfs)):
+            if not path.startswith("/"):
+                raise ValueError(f"{setting} = {path!r}: needs an absolute path")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise ValueError(f"log-level = {self.log_level!r}: one of debug, info, warning, error")
 

@@ -253,3 +253,47 @@ class TestTheBaseline:
             assert len(found.verdicts) == 1
         assert len(caplog.records) == 1
         assert (tmp_path / "baseline.json").read_bytes() == b"garbage"
+
+
+class Repeating(Told):
+    """A multipathd that says the same with the same tuple, as the real client does."""
+
+    def __init__(self, said: bytes) -> None:
+        super().__init__(said)
+        self.said = maps.decode(said)
+
+    async def maps(self) -> tuple[Map, ...]:
+        return self.said
+
+
+class TestWhileNothingChanges:
+    async def test_the_same_snapshot_is_given_again(self, tmp_path: Path) -> None:
+        collector_ = collector(Repeating(TWO), tmp_path)
+        first = await collector_.collect()
+        # the transports that the first one told are facts from the second one on
+        assert await collector_.collect() is first
+
+    async def test_a_new_size_is_seen_once_a_change_is_expected(self, tmp_path: Path) -> None:
+        device(tmp_path, "dm-0")
+        collector_ = collector(Repeating(reply(map_(WWID, group(path("sda")), sysfs="dm-0"))), tmp_path)
+        assert (await collector_.collect()).verdicts[0].size == 67108864 * 512
+        (tmp_path / "block/dm-0/size").write_text("134217728\n")
+        assert (await collector_.collect()).verdicts[0].size == 67108864 * 512
+        collector_.expect_change()
+        assert (await collector_.collect()).verdicts[0].size == 134217728 * 512
+
+    async def test_an_accepted_number_of_paths_is_seen_at_once(self, tmp_path: Path) -> None:
+        baseline = Baseline(tmp_path)
+        baseline.accept({WWID: 4}, forget_others=False)
+        collector_ = collector(Repeating(TWO), tmp_path, baseline=baseline)
+        found = await collector_.collect()
+        assert Flag.BELOW_EXPECTED in flags(found.verdicts[0], found.facts)
+        baseline.accept({WWID: 2}, forget_others=False)
+        found = await collector_.collect()
+        assert Flag.BELOW_EXPECTED not in flags(found.verdicts[0], found.facts)
+
+    async def test_another_tuple_is_judged_anew(self, tmp_path: Path) -> None:
+        told = Told(TWO, reply(map_(WWID, group(path("sda"), path("sdb", "failed", "faulty")))))
+        collector_ = collector(told, tmp_path)
+        assert (await collector_.collect()).verdicts[0].health is Health.OPTIMAL
+        assert (await collector_.collect()).verdicts[0].health is Health.DEGRADED

@@ -40,6 +40,19 @@ def install(machine: Machine) -> None:
     machine.run("chmod 0755 /usr/local/bin/pathfleet")
 
 
+def install_agent(machine: Machine) -> None:
+    """Start the agent as an operator would: its user, its unit; with the programs that look at what it publishes."""
+    install(machine)
+    for program in ("values", "latency"):
+        machine.put(REPOSITORY / f"tests/vm/guest/{program}.py", f"{HOME}/{program}.py")
+        launcher = f'#!/bin/sh\nexec python3 {HOME}/{program}.py "$@"\n'
+        machine.put(launcher.encode(), f"/usr/local/sbin/{program}")
+        machine.run(f"chmod 0755 /usr/local/sbin/{program}")
+    machine.put(REPOSITORY / "packaging/pathfleet-agent.service", "/etc/systemd/system/pathfleet-agent.service")
+    machine.put(REPOSITORY / "packaging/pathfleet.sysusers", "/usr/lib/sysusers.d/pathfleet.conf")
+    machine.run("systemd-sysusers && systemctl daemon-reload && systemctl start pathfleet-agent", deadline=120)
+
+
 def python_version(machine: Machine) -> tuple[int, int]:
     """Return the major and minor version of the guest's own Python."""
     printed = machine.run("python3 -c 'import sys; print(*sys.version_info[:2])'").stdout

@@ -8,16 +8,16 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from pathfleet.core import report
 from pathfleet.core.report import MapReport
+from tests.vm import installation
+from tests.vm.conftest import OLDEST_PYTHON
 from tests.vm.machine import Machine
 from tests.vm.reading import configured, lun, overridden, paths
 
-REPOSITORY = Path(__file__).parents[2]
 MIB = 1 << 20
 NOTICE_SECONDS = 45
 
@@ -54,14 +54,11 @@ class Agent:
 
 
 @pytest.fixture(scope="module")
-def installed(guest: Machine, pathfleet: str) -> Iterator[Machine]:
+def installed(guest: Machine, suite: str) -> Iterator[Machine]:
     """The guest with the agent's user and unit, started."""
-    assert pathfleet
-    guest.put(REPOSITORY / "tests/vm/guest/values.py", "/usr/local/sbin/values")
-    guest.put(REPOSITORY / "packaging/pathfleet-agent.service", "/etc/systemd/system/pathfleet-agent.service")
-    guest.put(REPOSITORY / "packaging/pathfleet.sysusers", "/usr/lib/sysusers.d/pathfleet.conf")
-    guest.run("chmod 0755 /usr/local/sbin/values && systemd-sysusers && systemctl daemon-reload")
-    guest.run("systemctl start pathfleet-agent", deadline=90)
+    if installation.python_version(guest) < OLDEST_PYTHON:
+        pytest.skip(f"Debian {suite} has a Python that is too old for pathfleet")
+    installation.install_agent(guest)
     yield guest
     guest.run("systemctl stop pathfleet-agent", deadline=60)
 

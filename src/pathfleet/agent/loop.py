@@ -72,15 +72,21 @@ class Agent:
         assert this is not None  # noqa: S101 - a coroutine runs in a task
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, this.cancel)
+        try:
+            await self.serve()
+        except asyncio.CancelledError:
+            self._notifier.stopping()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def serve(self) -> None:
+        """Run until cancelled."""
         log.info("agent-starts node=%s version=%s", self._store.node, __version__)
         try:
             await _for_ever("store", self._session, self._waits)
-        except asyncio.CancelledError:
-            log.info("agent-stops node=%s", self._store.node)
         finally:
-            self._notifier.stopping()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            log.info("agent-stops node=%s", self._store.node)
 
     async def _session(self) -> None:
         async with self._store, asyncio.TaskGroup() as tasks:

@@ -10,6 +10,7 @@ from pathfleet.agent.baseline import Baseline
 from pathfleet.agent.collect import Collector
 from pathfleet.settings import Settings, load
 from pathfleet.system.multipathd import Multipathd
+from pathfleet.system.sysfs import Sysfs
 
 
 def settings(ctx: click.Context) -> Settings:
@@ -24,4 +25,6 @@ def baseline(current: Settings) -> Baseline:
 
 def collector(current: Settings) -> Collector:
     """Return what finds out the truth about this node's maps."""
-    return Collector(Multipathd(current.multipathd_socket), baseline=baseline(current))
+    return Collector(
+        Multipathd(current.multipathd_socket), sysfs=Sysfs(Path(current.sysfs)), baseline=baseline(current)
+    )

@@ -82,7 +82,11 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
         table.add_column(column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left")
     for row in rows:
         table.add_row(*[_styled(cell) for cell in row])
-    _console().print(table)
+    console = _console()
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def print_line(text: str) -> None:

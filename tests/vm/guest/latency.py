@@ -10,8 +10,6 @@ import asyncio
 import sys
 import time
 
-sys.path.insert(0, "/opt/pathfleet")
-
 from pathfleet.settings import load
 from pathfleet.store import Store, open_store
 from pathfleet.system.multipathd import Multipathd

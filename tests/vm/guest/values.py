@@ -11,8 +11,6 @@ import json
 import sys
 import time
 
-sys.path.insert(0, "/opt/pathfleet")
-
 from pathfleet.errors import StoreUnavailable
 from pathfleet.settings import Settings, load
 from pathfleet.store import open_store
