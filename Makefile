@@ -1,12 +1,13 @@
-# pathfleet: `make test` proves it, `make bench` measures it. Needs python3-venv, make and git.
+# pathfleet: `make demo` shows it, `make test` proves it, `make bench` measures it. Needs python3-venv, make and git.
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
 
-.PHONY: test lint check bench vm-record dist clean help
+.PHONY: demo test lint check bench vm-record dist clean help
 
 help:
+	@echo "make demo       a simulated cluster with real agents, in a minute"
 	@echo "make test       set up, lint, type check, import rules, all tests (VM with a real kernel included)"
 	@echo "make lint       formatting, lint, types and import rules only"
 	@echo "make check      the tests without the VM"
@@ -20,6 +21,9 @@ help:
 .uv/bin/uv:
 	python3 -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.*
+
+demo: .venv/ready
+	$(RUN)pathfleet demo
 
 lint: .venv/ready
 	$(RUN)ruff format --check .

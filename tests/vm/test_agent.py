@@ -182,7 +182,7 @@ def test_a_blacklisted_open_map_is_unknown_to_the_agent_and_told_by_the_kernel_t
     machine.run(f"sleep 600 < /dev/mapper/{lun(0)} > /dev/null 2>&1 & echo $! > /run/holder")
     try:
         configured(machine, f'blacklist {{\n wwid "{lun(0)}"\n}}\n')
-        found = agent.until(f"maps['{lun(0)}']['state'] == 'unknown'")
+        found = agent.until(f"maps['{lun(0)}']['state'] == 'unknown' and '{lun(0)}' in detail")
         assert json.loads(found.values["multipath-detail"])["maps"][lun(0)]["flags"] == ["unmanaged"]
         shown = json.loads(machine.run(f"pathfleet maps {lun(0)} -o json").stdout)
         assert (shown["health"], shown["flags"], shown["paths-active"]) == ("optimal", ["unmanaged"], 2)

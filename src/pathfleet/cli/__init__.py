@@ -26,7 +26,9 @@ _COMMANDS = {
     "agent": "agent",
     "baseline": "baseline",
     "completion": "completion",
+    "demo": "demo",
     "inspect": "inspect",
+    "lab": "lab",
     "maps": "maps",
     "status": "status",
 }
@@ -50,7 +52,8 @@ class _Commands(click.Group):
     "--config",
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings file, instead of /etc/pathfleet/pathfleet.toml.",
+    envvar="PATHFLEET_CONFIG",
+    help="Settings file, instead of /etc/pathfleet/pathfleet.toml; also from PATHFLEET_CONFIG.",
 )
 def pathfleet(config_file: Path | None) -> None:
     """dm-multipath for a whole cluster: what every path of every LUN is worth, on this node and on all."""

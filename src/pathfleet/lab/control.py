@@ -1,0 +1,134 @@
+"""Break and mend a running lab from another process: one JSON question a line on a unix socket, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from pathfleet.errors import PathfleetError, SettingsError
+from pathfleet.lab import timeline
+from pathfleet.lab.faults import FAULTS, inflict, relieve
+from pathfleet.lab.san import San
+
+log = logging.getLogger(__name__)
+
+_LINE_LIMIT = 1 << 20
+_DEADLINE_SECONDS = 10.0
+
+
+class Question(Struct, frozen=True, forbid_unknown_fields=True):
+    """`do`: show, break, mend, mend-all or run; `text` is a timeline's."""
+
+    do: str
+    component: str = ""
+    fault: str = "break"
+    value: str = ""
+    text: str = ""
+
+
+class Applied(Struct, frozen=True):
+    """A fault that there is now."""
+
+    fault: str
+    component: str
+    value: str = ""
+
+
+class Answer(Struct, frozen=True):
+    """What the lab has (kind by component name) and what is wrong with it now; or the `error`."""
+
+    components: dict[str, str] = {}
+    faults: tuple[Applied, ...] = ()
+    error: str | None = None
+
+
+class Control:
+    """Serves the questions about a lab; `changed` is called after each that changed something."""
+
+    def __init__(self, san: San, address: Path, changed: Callable[[], None]) -> None:
+        self._san = san
+        self._address = address
+        self._changed = changed
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Serve inside this context. Raises SettingsError where the socket cannot be had."""
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            before = os.umask(0o177)
+            try:
+                listener.bind(str(self._address))
+            finally:
+                os.umask(before)
+            server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_LIMIT)
+        except OSError as error:
+            listener.close()
+            raise SettingsError(f"{self._address} cannot be served: {error.strerror or error}") from error
+        async with server:
+            yield
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                answer = self.answer(await reader.readline())
+                writer.write(msgspec.json.encode(answer) + b"\n")
+                await writer.drain()
+        writer.close()
+
+    def answer(self, line: bytes) -> Answer:
+        """Do what a question asks. Never raises for what the question says."""
+        try:
+            question = msgspec.json.decode(line, type=Question)
+            self._do(question)
+        except (PathfleetError, msgspec.DecodeError) as error:
+            return Answer(error=str(error))
+        faults = tuple(Applied(fault, name, value) for (fault, name), value in self._san.applied.items())
+        return Answer(self._san.components(), faults)
+
+    def _do(self, question: Question) -> None:
+        match question.do:
+            case "show":
+                return
+            case "break":
+                inflict(self._san, question.fault, question.component, question.value)
+            case "mend":
+                relieve(self._san, question.fault, question.component, question.value)
+            case "mend-all":
+                for fault, component in [*self._san.applied]:
+                    relieve(self._san, fault, component)
+            case "run":
+                timeline.load(question.text).start(self._san)
+            case other:
+                raise SettingsError(f"a lab cannot {other!r}")
+        self._changed()
+
+
+def ask(address: Path, question: Question) -> Answer:
+    """Return a running lab's answer. Raises SettingsError: there is none, or it refuses."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_DEADLINE_SECONDS)
+            connection.connect(str(address))
+            connection.sendall(msgspec.json.encode(question) + b"\n")
+            with connection.makefile("rb") as reader:
+                answer = msgspec.json.decode(reader.readline(), type=Answer)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SettingsError(
+            f"no lab answers at {address} ({error}); start one with `pathfleet demo`, or name its --directory"
+        ) from error
+    if answer.error is not None:
+        raise SettingsError(answer.error)
+    return answer
+
+
+#: What can be broken how, for help and completion.
+FAULT_NAMES = tuple(FAULTS)

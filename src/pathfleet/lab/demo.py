@@ -1,0 +1,156 @@
+"""A whole cluster on one machine: a simulated SAN, and the real agent on each of its hosts, on the embedded store.
+
+`directory` holds all of it: `HOST.toml` are the settings with which every command looks at that host, `store/` the
+store, `control` the socket through which `control.ask` breaks and mends things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+from pathfleet.agent.baseline import Baseline
+from pathfleet.agent.collect import Collector
+from pathfleet.agent.loop import Agent
+from pathfleet.errors import SettingsError
+from pathfleet.lab.control import Control
+from pathfleet.lab.node import Node
+from pathfleet.lab.san import San
+from pathfleet.lab.sysfs_tree import write_sysfs
+from pathfleet.lab.topology import Topology
+from pathfleet.store import open_store
+from pathfleet.system.multipathd import Multipathd
+from pathfleet.system.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+#: How soon an agent stops or starts after its host did.
+_POWER_SECONDS = 0.2
+
+
+class Demo:
+    """A lab and its agents, in a directory that was made ready: see `prepared`."""
+
+    def __init__(self, topology: Topology, directory: Path) -> None:
+        self._directory = directory
+        self._store = directory / "store"
+        self.san = San(
+            topology,
+            sockets=lambda host: str(directory / f"{host}.socket"),
+            files=directory / "etc",
+            on_store=self._on_store,
+        )
+
+    @classmethod
+    def prepared(cls, topology: Topology, directory: Path) -> Self:
+        """Empty the directory and fill it. Raises SettingsError if it holds anything else, or cannot be written."""
+        try:
+            _empty(directory)
+            demo = cls(topology, directory)
+            demo._fill()
+        except OSError as error:
+            raise SettingsError(f"{error.filename or directory} cannot be written: {error.strerror}") from error
+        return demo
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run everything inside this context. Raises SettingsError where a socket cannot be had."""
+        control = Control(self.san, self._directory / "control", self._write_sysfs)
+        async with self.san.running(), control.serving(), asyncio.TaskGroup() as tasks:
+            self._write_sysfs()
+            agents = [tasks.create_task(self._agent(node)) for node in self.san.nodes.values()]
+            try:
+                yield
+            finally:
+                for agent in agents:
+                    agent.cancel()
+
+    def settings_file(self, host: str) -> Path:
+        """Return the file to give to `pathfleet --config` to look at a host."""
+        return self._directory / f"{host}.toml"
+
+    def _fill(self) -> None:
+        self._store.mkdir()
+        for host in self.san.nodes:
+            (self._directory / host).mkdir()
+            self.settings_file(host).write_text(self._settings(host))
+
+    def _settings(self, host: str) -> str:
+        lines = {
+            "node": host,
+            "store": self._store_url(),
+            "state-directory": str(self._directory / host),
+            "multipathd-socket": self.san.nodes[host].multipathd_socket,
+            "sysfs": str(self._directory / host / "sys"),
+        }
+        return "".join(f'{name} = "{value}"\n' for name, value in lines.items())
+
+    def _store_url(self) -> str:
+        return f"sqlite://{self._store}/cluster.db"
+
+    def _on_store(self, lost: bool) -> None:
+        """Take the store away, or bring it back as it was."""
+        away = self._store.with_suffix(".lost")
+        with contextlib.suppress(FileNotFoundError):
+            (self._store if lost else away).rename(away if lost else self._store)
+
+    def _write_sysfs(self) -> None:
+        """Write what the commands are to see of each host's sysfs, and put it in the place of what was there."""
+        for host, node in self.san.nodes.items():
+            shown = self._directory / host / "sys"
+            before = shown.resolve() if shown.is_symlink() else None
+            fresh = self._directory / host / ("sys.a" if before is None or before.name != "sys.a" else "sys.b")
+            write_sysfs(node.kernel, fresh)
+            link = self._directory / host / "sys.new"
+            link.symlink_to(fresh.name)
+            link.replace(shown)
+            if before is not None:
+                shutil.rmtree(before)
+
+    async def _agent(self, node: Node) -> None:
+        """Run a host's agent while the host is up."""
+        while True:
+            serving = asyncio.create_task(self._of(node).serve())
+            await _until(lambda: not node.powered)
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            await _until(lambda: node.powered)
+
+    def _of(self, node: Node) -> Agent:
+        collector = Collector(
+            Multipathd(node.multipathd_socket),
+            sysfs=node.sysfs,
+            baseline=Baseline(self._directory / node.name),
+            kernel_paths=node.kernel_paths,
+        )
+        store = open_store(self._store_url(), node=node.name)
+        return Agent(store, collector, uevents=node.uevents, notifier=Notifier(None))
+
+
+def _empty(directory: Path) -> None:
+    """Leave nothing of an earlier lab; the marker tells that it was one, and not somebody's files."""
+    marker = directory / "this-is-a-pathfleet-lab"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.is_symlink() or directory.stat().st_uid != os.getuid():
+        raise SettingsError(f"{directory} is a link or somebody else's; name another --directory")
+    if any(directory.iterdir()) and not marker.exists():
+        raise SettingsError(f"{directory} is not empty and no lab's; name another --directory")
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    marker.touch()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - a host's power is a plain value
+        await asyncio.sleep(_POWER_SECONDS)
