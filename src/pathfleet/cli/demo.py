@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import tempfile
 from pathlib import Path
@@ -49,6 +50,7 @@ def demo(topology: str, seconds: float | None, directory: Path) -> None:
     Touches nothing outside its directory: no device, no multipathd of this machine. Ends at Ctrl-C.
     """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
+    directory = directory.absolute()
     cluster = Demo.prepared(san_named(topology), directory)
     asyncio.run(_run(cluster, directory, seconds))
 
@@ -80,13 +82,13 @@ def _welcome(cluster: Demo, directory: Path) -> str:
     san = cluster.san
     host = next(iter(san.nodes))
     switch = san.topology.switches[0].name
-    where = "" if directory == default_directory() else f" --directory {directory}"
+    where = "" if directory == default_directory() else f" --directory {shlex.quote(str(directory))}"
     return f"""\
 A simulated cluster runs: {len(san.nodes)} hosts, {len(san.topology.switches)} switches, \
 {len(san.topology.luns)} LUNs. Ctrl-C ends it.
 
 Look, in another terminal:
-  export PATHFLEET_CONFIG={cluster.settings_file(host)}
+  export PATHFLEET_CONFIG={shlex.quote(str(cluster.settings_file(host)))}
   pathfleet status                    every host and its maps
   pathfleet maps                      the maps of {host}; {directory}/HOST.toml are the others
   pathfleet maps {san.topology.luns[0].alias or san.topology.luns[0].wwid}

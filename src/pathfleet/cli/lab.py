@@ -91,9 +91,11 @@ def run(timeline: Path, directory: Path) -> None:
 def show(output: str, directory: Path) -> None:
     """Show the components of the running lab, and every fault there is now."""
     answer = ask(directory / "control", Question("show"))
-    faulty = {fault.component: f"{fault.fault} {fault.value}".strip() for fault in answer.faults}
-    rows = [(name, kind, faulty.pop(name, "")) for name, kind in answer.components.items()]
-    rows += [(name, "", fault) for name, fault in faulty.items()]
+    faulty: dict[str, list[str]] = {}
+    for fault in answer.faults:
+        faulty.setdefault(fault.component, []).append(f"{fault.fault} {fault.value}".strip())
+    rows = [(name, kind, ", ".join(faulty.pop(name, ()))) for name, kind in answer.components.items()]
+    rows += [(name, "", ", ".join(those)) for name, those in faulty.items()]
     render.show(answer, output, lambda: render.print_table(None, ("COMPONENT", "KIND", "FAULT"), rows))
 
 
@@ -123,7 +125,8 @@ def import_(ctx: click.Context, to: Path | None) -> None:
     snapshot, others = asyncio.run(_this_node_and_others(current))
     if not snapshot.verdicts:
         raise CannotTell(snapshot.reason or "multipathd has no maps: nothing to make a topology of")
-    text = san_file.dump(survey(current.node, snapshot, others))
+    topology = survey(current.node, snapshot, others)
+    text = san_file.dump(topology)
     if to is None:
         click.echo(text, nl=False)
         return
@@ -131,7 +134,7 @@ def import_(ctx: click.Context, to: Path | None) -> None:
         to.write_text(text, "utf-8")
     except OSError as error:
         raise SettingsError(f"{to} cannot be written: {error.strerror}") from error
-    click.echo(f"{to}: {len(snapshot.verdicts)} LUNs; rehearse with `pathfleet demo --topology {to}`")
+    click.echo(f"{to}: {len(topology.luns)} LUNs; rehearse with `pathfleet demo --topology {to}`")
 
 
 async def _this_node_and_others(current: Settings) -> tuple[Snapshot, list[NodeView]]:
@@ -148,4 +151,4 @@ def _say(answer: Answer) -> None:
     if not answer.faults:
         click.echo("nothing is broken")
     for fault in answer.faults:
-        click.echo(f"now: {fault.fault} {fault.component} {fault.value}".rstrip())
+        render.print_line(f"now: {fault.fault} {fault.component} {fault.value}".rstrip())

@@ -58,6 +58,7 @@ class Control:
         self._san = san
         self._address = address
         self._changed = changed
+        self._clients: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -73,23 +74,34 @@ class Control:
         except OSError as error:
             listener.close()
             raise SettingsError(f"{self._address} cannot be served: {error.strerror or error}") from error
-        async with server:
+        try:
             yield
+        finally:
+            server.close()
+            for client in self._clients:
+                client.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(_DEADLINE_SECONDS):
-                answer = self.answer(await reader.readline())
-                writer.write(msgspec.json.encode(answer) + b"\n")
-                await writer.drain()
-        writer.close()
+        this = asyncio.current_task()
+        assert this is not None  # noqa: S101 - a coroutine runs in a task
+        self._clients.add(this)
+        try:
+            with contextlib.suppress(OSError, TimeoutError, ValueError):
+                async with asyncio.timeout(_DEADLINE_SECONDS):
+                    answer = self.answer(await reader.readline())
+                    writer.write(msgspec.json.encode(answer) + b"\n")
+                    await writer.drain()
+        finally:
+            writer.close()
+            self._clients.discard(this)
 
     def answer(self, line: bytes) -> Answer:
         """Do what a question asks. Never raises for what the question says."""
         try:
             question = msgspec.json.decode(line, type=Question)
             self._do(question)
-        except (PathfleetError, msgspec.DecodeError) as error:
+        except (PathfleetError, ValueError, RecursionError) as error:
             return Answer(error=str(error))
         faults = tuple(Applied(fault, name, value) for (fault, name), value in self._san.applied.items())
         return Answer(self._san.components(), faults)
@@ -103,22 +115,31 @@ class Control:
             case "mend":
                 relieve(self._san, question.fault, question.component, question.value)
             case "mend-all":
-                for fault, component in [*self._san.applied]:
-                    relieve(self._san, fault, component)
+                self._mend_all()
             case "run":
                 timeline.load(question.text).start(self._san)
             case other:
                 raise SettingsError(f"a lab cannot {other!r}")
         self._changed()
 
+    def _mend_all(self) -> None:
+        """End the latest fault first, as it may hide what an earlier one is about."""
+        for fault, component in reversed([*self._san.applied]):
+            with contextlib.suppress(SettingsError):  # its device is gone, and the fault with it
+                relieve(self._san, fault, component)
+            self._san.applied.pop((fault, component), None)
+
 
 def ask(address: Path, question: Question) -> Answer:
     """Return a running lab's answer. Raises SettingsError: there is none, or it refuses."""
+    line = msgspec.json.encode(question) + b"\n"
+    if len(line) > _LINE_LIMIT:
+        raise SettingsError(f"a lab takes {_LINE_LIMIT} bytes at once; this would be {len(line)}")
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_DEADLINE_SECONDS)
             connection.connect(str(address))
-            connection.sendall(msgspec.json.encode(question) + b"\n")
+            connection.sendall(line)
             with connection.makefile("rb") as reader:
                 answer = msgspec.json.decode(reader.readline(), type=Answer)
     except (OSError, msgspec.DecodeError) as error:

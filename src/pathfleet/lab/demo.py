@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
+import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from pathfleet.agent.baseline import Baseline
 from pathfleet.agent.collect import Collector
@@ -31,6 +36,14 @@ from pathfleet.system.notify import Notifier
 
 log = logging.getLogger(__name__)
 
+#: Up to so many path devices in all, the commands see a sysfs of each host; more take too long to write.
+_SHOWN_PATHS = 2_000
+#: What a host of a demo may be called: its name becomes that of files.
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+#: Names that the directory has for something else.
+_TAKEN = frozenset(("control", "etc", "store"))
+#: A pathname socket's address has room for so many bytes (unix(7): 108 with the closing NUL).
+_ADDRESS_LIMIT = 107
 #: How soon an agent stops or starts after its host did.
 _POWER_SECONDS = 0.2
 
@@ -50,25 +63,35 @@ class Demo:
 
     @classmethod
     def prepared(cls, topology: Topology, directory: Path) -> Self:
-        """Empty the directory and fill it. Raises SettingsError if it holds anything else, or cannot be written."""
+        """Empty the directory and fill it.
+
+        Raises SettingsError if it holds anything else or a running lab, cannot be written, or a name cannot be used.
+        """
+        directory = directory.absolute()
         try:
+            _check_names(topology, directory)
             _empty(directory)
             demo = cls(topology, directory)
             demo._fill()
         except OSError as error:
-            raise SettingsError(f"{error.filename or directory} cannot be written: {error.strerror}") from error
+            raise SettingsError(
+                f"{error.filename or directory} cannot be written: {error.strerror or error}"
+            ) from error
         return demo
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run everything inside this context. Raises SettingsError where a socket cannot be had."""
         control = Control(self.san, self._directory / "control", self._write_sysfs)
-        async with self.san.running(), control.serving(), asyncio.TaskGroup() as tasks:
-            self._write_sysfs()
+        self._write_sysfs()
+        async with control.serving(), self.san.running(), asyncio.TaskGroup() as tasks:
+            gc.collect()
+            gc.freeze()  # the lab stays: to look through it again and again costs seconds where it is large
             agents = [tasks.create_task(self._agent(node)) for node in self.san.nodes.values()]
             try:
                 yield
             finally:
+                gc.unfreeze()
                 for agent in agents:
                     agent.cancel()
 
@@ -90,10 +113,11 @@ class Demo:
             "multipathd-socket": self.san.nodes[host].multipathd_socket,
             "sysfs": str(self._directory / host / "sys"),
         }
-        return "".join(f'{name} = "{value}"\n' for name, value in lines.items())
+        # JSON's strings are TOML's
+        return "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in lines.items())
 
     def _store_url(self) -> str:
-        return f"sqlite://{self._store}/cluster.db"
+        return _store_url(self._directory)
 
     def _on_store(self, lost: bool) -> None:
         """Take the store away, or bring it back as it was."""
@@ -103,6 +127,8 @@ class Demo:
 
     def _write_sysfs(self) -> None:
         """Write what the commands are to see of each host's sysfs, and put it in the place of what was there."""
+        if sum(len(node.kernel.paths) for node in self.san.nodes.values()) > _SHOWN_PATHS:
+            return
         for host, node in self.san.nodes.items():
             shown = self._directory / host / "sys"
             before = shown.resolve() if shown.is_symlink() else None
@@ -117,11 +143,10 @@ class Demo:
     async def _agent(self, node: Node) -> None:
         """Run a host's agent while the host is up."""
         while True:
-            serving = asyncio.create_task(self._of(node).serve())
-            await _until(lambda: not node.powered)
-            serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(self._of(node).serve())
+                await _until(lambda: not node.powered)
+                serving.cancel()
             await _until(lambda: node.powered)
 
     def _of(self, node: Node) -> Agent:
@@ -135,6 +160,20 @@ class Demo:
         return Agent(store, collector, uevents=node.uevents, notifier=Notifier(None))
 
 
+def _store_url(directory: Path) -> str:
+    return f"sqlite://{directory}/store/cluster.db"
+
+
+def _check_names(topology: Topology, directory: Path) -> None:
+    """Refuse what would be found out only when it runs, or write outside the directory."""
+    open_store(_store_url(directory))
+    for host in topology.hosts:
+        if not _HOST.fullmatch(host.name) or host.name in _TAKEN:
+            raise SettingsError(f"host {host.name!r}: in a demo, letters, digits, `_`, `-` and `.` make a name")
+        if len(os.fsencode(directory / f"{host.name}.socket")) > _ADDRESS_LIMIT:
+            raise SettingsError(f"{directory} is too long a name for sockets in it; name another --directory")
+
+
 def _empty(directory: Path) -> None:
     """Leave nothing of an earlier lab; the marker tells that it was one, and not somebody's files."""
     marker = directory / "this-is-a-pathfleet-lab"
@@ -143,6 +182,9 @@ def _empty(directory: Path) -> None:
         raise SettingsError(f"{directory} is a link or somebody else's; name another --directory")
     if any(directory.iterdir()) and not marker.exists():
         raise SettingsError(f"{directory} is not empty and no lab's; name another --directory")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(directory / "control")) == 0:
+            raise SettingsError(f"a lab runs in {directory}; end it first, or name another --directory")
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -7,6 +7,7 @@ are of one array, target ports that are best for the same LUNs are of one contro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import get_args
 
@@ -153,10 +154,11 @@ def _node_name(path: _Seen, array: str) -> str:
 
 
 def _this_host(node: str, snapshot: Snapshot, seen: Iterable[_Seen], switches: Mapping[str, str]) -> Host:
-    transports = {path.initiator: path.transport for path in seen}
+    # one network card may carry both iSCSI and NVMe/TCP
+    ends = sorted({(path.initiator, path.transport) for path in seen})
     ports = tuple(
         Initiator(f"{node}-hba{number}", switches[initiator], transport, initiator, _initiator_node(node, transport))
-        for number, (initiator, transport) in enumerate(sorted(transports.items()))
+        for number, (initiator, transport) in enumerate(ends)
     )
     return Host(node, _nearest(snapshot.version), ports)
 
@@ -193,7 +195,8 @@ def _nearest(version: str | None) -> Version:
 
 
 def _ordered(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
+    """Return what to compare versions by; a peer's may be any text."""
+    return [int(part) for part in re.findall(r"[0-9]{1,9}", version)]
 
 
 def _luns(
