@@ -297,3 +297,25 @@ class TestWhileNothingChanges:
         collector_ = collector(told, tmp_path)
         assert (await collector_.collect()).verdicts[0].health is Health.OPTIMAL
         assert (await collector_.collect()).verdicts[0].health is Health.DEGRADED
+
+
+class TestAMapThatOnlyTheKernelHas:
+    """multipathd 0.8.5 lists a map no more when its open LUN is blacklisted; the kernel goes on using it."""
+
+    async def test_is_unmanaged_when_it_is_missed_twice(self, tmp_path: Path) -> None:
+        device(tmp_path, "dm-0", slaves=("sda", "sdb"))
+        collector_ = collector(Repeating(reply()), tmp_path)
+        assert (await collector_.collect()).verdicts == ()  # it may be about to be listed
+        collector_.expect_change()
+        (verdict,) = (await collector_.collect()).verdicts
+        assert (verdict.map.uuid, verdict.health, verdict.total) == (WWID, Health.UNKNOWN, 2)
+        assert verdict.unmanaged
+
+    async def test_is_not_shown_twice_once_multipathd_lists_it(self, tmp_path: Path) -> None:
+        device(tmp_path, "dm-0", slaves=("sda", "sdb"))
+        told = Told(reply(), reply(), TWO)
+        collector_ = collector(told, tmp_path)
+        for _ in range(2):
+            await collector_.collect()
+            collector_.expect_change()
+        assert [verdict.total for verdict in (await collector_.collect()).verdicts] == [2]

@@ -84,6 +84,7 @@ def test_all_paths_down_fails_and_queues_as_no_path_retry_says(
 
 
 def test_an_alua_standby_port_is_usable_and_named_standby(machine: Machine, reading: Reading) -> None:
+    overridden(machine, "path_checker tur")  # the table of 0.11.1 has directio for this kind, which knows no standby
     machine.run("san alua 0 2 standby")
     verdicts = reading.until("alua-standby", lambda v: v[lun(0)].standby == 1)
     assert (verdicts[lun(0)].health, verdicts[lun(0)].active) == (Health.OPTIMAL, 2)
@@ -135,8 +136,11 @@ def test_a_blacklisted_open_map_has_no_paths_in_multipathds_view(machine: Machin
     machine.run(f"sleep 600 < /dev/mapper/{lun(0)} > /dev/null 2>&1 & echo $! > /run/holder")
     try:
         configured(machine, f'blacklist {{\n wwid "{lun(0)}"\n}}\n')
-        verdicts = reading.until("blacklisted-map-open", lambda v: lun(0) in v and v[lun(0)].total == 0)
-        assert verdicts[lun(0)].health is Health.FAILED  # without the kernel's view; with it: test_agent.py
+        verdicts = reading.until(
+            "blacklisted-map-open", lambda v: bool(v) and (lun(0) not in v or not v[lun(0)].total)
+        )
+        # 0.8.5 lists it no more; by the kernel's view, which test_agent.py asks for, all paths still work
+        assert lun(0) not in verdicts or verdicts[lun(0)].health is Health.FAILED
     finally:
         machine.run("kill $(cat /run/holder)")
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # What changes with an event if at all (sizes, ports), or with an upgrade (the version), is asked again after this.
 _KEEP_SECONDS = 60.0
+# A map that multipathd does not list is looked for again after this long: it may be about to be.
+_SETTLE_SECONDS = 5.0
 
 KernelPaths = Mapping[str, tuple[KernelPath, ...]]
 
@@ -69,6 +71,8 @@ class Collector:
         self._baseline_trouble: str | None = None
         self._last: Snapshot | None = None
         self._maps: tuple[Map, ...] = ()
+        self._forgotten: list[Map] = []
+        self._unlisted: set[str] = set()
         self._from_sysfs = Facts()
         self._sysfs_until = -math.inf
         self._transports: dict[str, str] = {}
@@ -87,7 +91,7 @@ class Collector:
         facts, version = await self._facts(maps), await self._known_version()
         last = self._last
         if last is None or maps is not self._maps or (facts, version) != (last.facts, last.version):
-            verdicts = tuple([judge(map_, facts) for map_ in maps])
+            verdicts = tuple([judge(map_, facts) for map_ in (*maps, *self._forgotten)])
             self._transports = {v.map.uuid: v.transport for v in verdicts if v.transport}
             self._last, self._maps = Snapshot(Daemon.RUNNING, None, verdicts, facts, version), maps
             return self._last
@@ -124,8 +128,11 @@ class Collector:
         now = asyncio.get_running_loop().time()
         if maps is not self._maps or now > self._sysfs_until:
             self._from_sysfs = await asyncio.to_thread(self._read_sysfs, maps)
-            self._sysfs_until = now + _KEEP_SECONDS
+            self._sysfs_until = now + (
+                _SETTLE_SECONDS if len(self._unlisted) > len(self._forgotten) else _KEEP_SECONDS
+            )
         pathless = [map_ for map_ in maps if not any(group.paths for group in map_.path_groups)]
+        pathless += self._forgotten
         return msgspec.structs.replace(
             self._from_sysfs,
             kernel=await self._kernel(pathless) if pathless else {},
@@ -134,9 +141,23 @@ class Collector:
         )
 
     def _read_sysfs(self, maps: Sequence[Map]) -> Facts:
+        self._forgotten = self._forgotten_of(maps)
+        maps = (*maps, *self._forgotten)
         sizes = {map_.sysfs: self._sysfs.size_bytes(map_.sysfs) for map_ in maps}
         ports = self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths)
         return Facts(sizes={dm: size for dm, size in sizes.items() if size is not None}, ports=ports)
+
+    def _forgotten_of(self, maps: Sequence[Map]) -> list[Map]:
+        """Return the kernel's maps that multipathd does not list, as maps without paths.
+
+        0.8.5 drops a map from its list when its LUN is blacklisted, although the kernel goes on using it. A map that
+        is just being made is not listed either, so one counts when it is missed a second time.
+        """
+        listed = {map_.uuid for map_ in maps}
+        kernel = self._sysfs.multipath_maps() or {}
+        unlisted = {wwid for wwid in kernel if wwid not in listed}
+        again, self._unlisted = unlisted & self._unlisted, unlisted
+        return [Map(kernel[wwid].name or wwid, wwid, kernel[wwid].dm) for wwid in sorted(again)]
 
     async def _kernel(self, pathless: Sequence[Map]) -> dict[str, KernelMap]:
         """Return what the kernel has of maps that multipathd shows without paths."""
