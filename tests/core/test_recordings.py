@@ -29,8 +29,11 @@ EXPECTED = {
     "hostile-inquiry": ("optimal", "2/2", ""),
     "hostile-alias": ("optimal", "2/2", ""),
 }
-#: What a version has otherwise: 0.8.5 lists a blacklisted map no more.
-OTHERWISE = {("0.8.5", "blacklisted-map-open"): ("optimal", "2/2", "")}
+#: What a version has otherwise: 0.8.5 lists a blacklisted map no more, and lets no map without paths queue.
+OTHERWISE = {
+    ("0.8.5", "blacklisted-map-open"): ("optimal", "2/2", ""),
+    ("0.8.5", "sessions-gone-map-open"): ("failed", "0/0", ""),
+}
 #: Replies that are no maps.
 OTHERS = {"help", "no-maps", "show-paths-without-any"}
 #: The oldest, the one of Debian 12, and the one of Debian 13 and Proxmox VE 9.

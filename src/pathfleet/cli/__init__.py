@@ -31,6 +31,7 @@ _COMMANDS = {
     "lab": "lab",
     "maps": "maps",
     "status": "status",
+    "store": "store",
 }
 
 

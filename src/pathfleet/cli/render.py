@@ -30,6 +30,7 @@ STYLES = {
     "cannot-tell": "magenta",
     "online": "green",
     "offline": "bold red",
+    "ok": "green",
 }
 
 

@@ -7,7 +7,6 @@ store, `control` the socket through which `control.ask` breaks and mends things.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -41,7 +40,8 @@ _SHOWN_PATHS = 2_000
 #: What a host of a demo may be called: its name becomes that of files.
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 #: Names that the directory has for something else.
-_TAKEN = frozenset(("control", "etc", "store"))
+_TAKEN = frozenset(("control", "etc", "store", "store.kept", "store.new"))
+_MARKER = "this-is-a-pathfleet-lab"
 #: A pathname socket's address has room for so many bytes (unix(7): 108 with the closing NUL).
 _ADDRESS_LIMIT = 107
 #: How soon an agent stops or starts after its host did.
@@ -100,7 +100,8 @@ class Demo:
         return self._directory / f"{host}.toml"
 
     def _fill(self) -> None:
-        self._store.mkdir()
+        self._store.with_suffix(".kept").mkdir()
+        self._on_store(lost=False)
         for host in self.san.nodes:
             (self._directory / host).mkdir()
             self.settings_file(host).write_text(self._settings(host))
@@ -120,10 +121,8 @@ class Demo:
         return _store_url(self._directory)
 
     def _on_store(self, lost: bool) -> None:
-        """Take the store away, or bring it back as it was."""
-        away = self._store.with_suffix(".lost")
-        with contextlib.suppress(FileNotFoundError):
-            (self._store if lost else away).rename(away if lost else self._store)
+        """Take the store away, or bring it back as it was. Where a directory is only missing, agents make one."""
+        _point(self._store, _MARKER if lost else "store.kept")
 
     def _write_sysfs(self) -> None:
         """Write what the commands are to see of each host's sysfs, and put it in the place of what was there."""
@@ -134,9 +133,7 @@ class Demo:
             before = shown.resolve() if shown.is_symlink() else None
             fresh = self._directory / host / ("sys.a" if before is None or before.name != "sys.a" else "sys.b")
             write_sysfs(node.kernel, fresh)
-            link = self._directory / host / "sys.new"
-            link.symlink_to(fresh.name)
-            link.replace(shown)
+            _point(shown, fresh.name)
             if before is not None:
                 shutil.rmtree(before)
 
@@ -167,6 +164,8 @@ def _store_url(directory: Path) -> str:
 def _check_names(topology: Topology, directory: Path) -> None:
     """Refuse what would be found out only when it runs, or write outside the directory."""
     open_store(_store_url(directory))
+    if not topology.hosts or not topology.luns:
+        raise SettingsError("a demo needs a topology with at least one host and one LUN")
     for host in topology.hosts:
         if not _HOST.fullmatch(host.name) or host.name in _TAKEN:
             raise SettingsError(f"host {host.name!r}: in a demo, letters, digits, `_`, `-` and `.` make a name")
@@ -176,7 +175,7 @@ def _check_names(topology: Topology, directory: Path) -> None:
 
 def _empty(directory: Path) -> None:
     """Leave nothing of an earlier lab; the marker tells that it was one, and not somebody's files."""
-    marker = directory / "this-is-a-pathfleet-lab"
+    marker = directory / _MARKER
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if directory.is_symlink() or directory.stat().st_uid != os.getuid():
         raise SettingsError(f"{directory} is a link or somebody else's; name another --directory")
@@ -191,6 +190,14 @@ def _empty(directory: Path) -> None:
         else:
             entry.unlink()
     marker.touch()
+
+
+def _point(link: Path, target: str) -> None:
+    """Let a link point elsewhere, without a moment in which there is none."""
+    fresh = link.with_name(f"{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
 
 
 async def _until(holds: Callable[[], bool]) -> None:

@@ -195,8 +195,9 @@ def _nearest(version: str | None) -> Version:
 
 
 def _ordered(version: str) -> list[int]:
-    """Return what to compare versions by; a peer's may be any text."""
-    return [int(part) for part in re.findall(r"[0-9]{1,9}", version)]
+    """Return what to compare versions by: the numbers it begins with; a peer's may be any text."""
+    numbers = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version)
+    return [int(part) for part in numbers[0].split(".")] if numbers else []
 
 
 def _luns(

@@ -1,0 +1,36 @@
+"""`pathfleet store`: the cluster's memory, looked at."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from pathfleet.cli import EXIT_UNAVAILABLE, local, render
+from pathfleet.cluster.check import check
+from pathfleet.store import open_store
+
+
+@click.group()
+def store() -> None:
+    """Look at the store in which the cluster remembers."""
+
+
+@store.command("check")
+@render.output_option()
+@click.pass_context
+def check_(ctx: click.Context, output: str) -> None:
+    """Try everything that a store is for, and say in words what does not work and what to do.
+
+    Writes, changes and removes a file of its own, takes a lock; touches nothing else. Exit code: 0, or 69.
+    """
+    current = local.settings(ctx)
+    steps = asyncio.run(check(open_store(current.store_url, node=current.node)))
+    rows = [(step.outcome, step.step, "-" if step.took is None else f"{step.took} ms", step.says) for step in steps]
+    render.show(
+        {"store": current.store_url, "steps": steps},
+        output,
+        lambda: render.print_table(current.store_url, ("OUTCOME", "STEP", "TOOK", "SAYS"), rows),
+    )
+    if any(step.outcome != "ok" for step in steps):
+        ctx.exit(EXIT_UNAVAILABLE)
