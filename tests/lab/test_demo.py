@@ -56,7 +56,7 @@ def store_of(directory: Path, *, online_seconds: float = 15) -> SQLiteStore:
 async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait until something holds, which nothing announces."""
     async with asyncio.timeout(SOON_SECONDS):
-        while not (await found if isawaitable(found := holds()) else found):
+        while not (await found if isawaitable(found := holds()) else found):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -370,7 +370,7 @@ async def test_cancelled_it_leaves_no_task_no_descriptor_and_nobody_listening(tm
             assert client.connect_ex(str(entry)) != 0
 
 
-async def test_cancelled_while_a_host_goes_down_it_ends_as_well(tmp_path: Path) -> None:
+async def test_with_a_host_down_it_ends_as_well(tmp_path: Path) -> None:
     tasks = asyncio.all_tasks()
     async with asyncio.timeout(SOON_SECONDS), running(tmp_path) as demo:
         inflict(demo.san, "break", "pve1")

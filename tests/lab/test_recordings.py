@@ -1,7 +1,8 @@
 """A simulated daemon says what the real one of its release said in the same place: tests/data/vm, from our own tests.
 
-The lab is the virtual machine's SAN: three LUNs over two iSCSI portals, portal 1 optimized. Compared are the keys in
-their order, and every word; not what a name is, nor counters.
+The lab is the virtual machine's SAN: three LUNs over two iSCSI portals, portal 1 optimized, configured as each
+release's built-in table has it for that kind of LUN. Compared are the keys in their order, and every word; not what a
+name is, nor counters.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ hosts = [{{ name = "node", version = "{version}" }}]
 luns = [{{ name = "lun", count = 3, size = "64M", controller = "portal1" }}]
 
 [defaults]
-no_path_retry = 12
 polling_interval = 2
 max_polling_interval = 4
+{table}
 
 [[arrays]]
 name = "san"
@@ -41,18 +42,18 @@ controllers = [
 ]
 """
 
+#: What the releases have built in for LUNs of the kernel's target; 0.8.5 has nothing, so that its defaults apply.
+TABLES = {
+    "0.8.5": 'path_grouping_policy = "failover"\nfailback = "manual"',
+    "0.9.4": "no_path_retry = 12",
+    "0.11.1": 'no_path_retry = 12\npath_checker = "directio"\ndetect_checker = "no"',
+}
+
 Scenario = Callable[[Bench], None]
 
 
-def down(bench: Bench) -> None:
-    for path in bench.san.nodes["node"].kernel.by_wwid[bench.san.fabric.lun("lun2").wwid]:
-        bench.inflict("offline", f"node:{path.name}", seconds=0)
-    bench.passes(6)
-
-
-def down_for_good(bench: Bench) -> None:
-    down(bench)
-    bench.passes(30)
+def lab(version: str, files: Path | None = None) -> Bench:
+    return Bench(SAN.format(version=version, table=TABLES[version]), files)
 
 
 def configured(text: str) -> Scenario:
@@ -64,6 +65,33 @@ def configured(text: str) -> Scenario:
         bench.passes(5)
 
     return change
+
+
+def overridden(setting: str) -> Scenario:
+    return configured(f"overrides {{\n {setting}\n}}\n")
+
+
+def down(no_path_retry: str, seconds: int) -> Scenario:
+    def happen(bench: Bench) -> None:
+        overridden(f"no_path_retry {no_path_retry}")(bench)
+        for path in bench.san.nodes["node"].kernel.by_wwid[bench.san.fabric.lun("lun2").wwid]:
+            bench.inflict("offline", f"node:{path.name}", seconds=0)
+        bench.passes(seconds)
+
+    return happen
+
+
+def portal_down(bench: Bench) -> None:
+    bench.inflict("break", "p2")
+    if bench.san.nodes["node"].host.version == "0.11.1":
+        # its guest's kernel had given the devices up by the moment of the recording, the others' had not yet
+        for device in ("sdd", "sde", "sdf"):
+            bench.inflict("offline", f"node:{device}", seconds=0)
+
+
+def standby(bench: Bench) -> None:
+    overridden("path_checker tur")(bench)
+    bench.inflict("alua", "lun1", "p2=standby")
 
 
 def unused_but_first(bench: Bench) -> None:
@@ -78,7 +106,7 @@ def sessions_gone(bench: Bench) -> None:
 
 
 def swapped(bench: Bench) -> None:
-    configured("defaults {\n failback manual\n}\n")(bench)
+    overridden("failback manual")(bench)
     bench.inflict("swap", "lun2")
 
 
@@ -103,12 +131,12 @@ SCENARIOS: dict[str, tuple[Scenario, tuple[int, ...]]] = {
     "healthy": (lambda _: None, (0, 1, 2)),
     "device-offline": (lambda bench: bench.inflict("offline", "node:sda"), (0,)),
     "session-cut": (lambda bench: bench.inflict("logout", "portal2"), (0, 1, 2)),
-    "portal-down": (lambda bench: bench.inflict("break", "p2"), (0, 1, 2)),
-    "all-paths-down-5": (down, (1,)),
-    "all-paths-down-5-later": (down_for_good, (1,)),
-    "all-paths-down-fail": (down_for_good, (1,)),
-    "all-paths-down-queue": (down, (1,)),
-    "alua-standby": (lambda bench: bench.inflict("alua", "lun1", "p2=standby"), (0,)),
+    "portal-down": (portal_down, (0, 1, 2)),
+    "all-paths-down-5": (down("5", 6), (1,)),
+    "all-paths-down-5-later": (down("5", 36), (1,)),
+    "all-paths-down-fail": (down("fail", 6), (1,)),
+    "all-paths-down-queue": (down("queue", 6), (1,)),
+    "alua-standby": (standby, (0,)),
     "alua-unavailable": (lambda bench: bench.inflict("alua", "lun1", "p2=unavailable"), (0,)),
     "alua-swapped": (swapped, (1,)),
     "path-marginal": (marginal, (0,)),
@@ -149,7 +177,7 @@ def by_number(reply: bytes, number_of: Callable[[str], int]) -> dict[int, Any]:
     return {number_of(map_["uuid"]): shape(map_) for map_ in json.loads(reply)["maps"]}
 
 
-@pytest.fixture(params=["0.8.5", "0.9.4", "0.11.1"])
+@pytest.fixture(params=TABLES)
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -157,17 +185,23 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_reply_has_the_structure_and_the_words_of_the_real_one(name: str, version: str, tmp_path: Path) -> None:
     real = recording(version, name)
-    bench = Bench(SAN.format(version=version), tmp_path)
+    bench = lab(version, tmp_path)
     happens, luns = SCENARIOS[name]
-    if name.startswith("all-paths-down-") and b'"queueing" : "on"' in real:
-        configured("defaults {\n no_path_retry queue\n}\n")(bench)
     happens(bench)
     numbers = {live.wwid: live.lun.number for live in bench.san.fabric.luns.values()}
     simulated = by_number(bench.ask("show maps json", "node"), numbers.__getitem__)
     recorded = by_number(real, lambda wwid: int(wwid[-2:], 16))
     assert {number: simulated.get(number) for number in luns} == {number: recorded.get(number) for number in luns}
-    assert set(simulated) >= set(luns)
+    assert not luns or recorded.keys() & set(luns)
     assert bool(simulated) == bool(recorded)
+
+
+def test_a_checker_that_reads_takes_a_standby_port_for_down() -> None:
+    """Why the virtual machine's test of a standby port has 0.11.1 use another one."""
+    bench = lab("0.11.1")
+    bench.inflict("alua", "lun1", "p2=standby")
+    checks = [path.chk_st for group in bench.map("lun1", "node").path_groups for path in group.paths]
+    assert checks == ["ready", "faulty"]
 
 
 def test_every_line_of_a_healthy_reply_is_laid_out_as_the_real_one(version: str, tmp_path: Path) -> None:
@@ -176,19 +210,19 @@ def test_every_line_of_a_healthy_reply_is_laid_out_as_the_real_one(version: str,
 
     real = recording(version, "healthy")
     assert b'"dm_st" : "enabled"' in real
-    assert layout(Bench(SAN.format(version=version), tmp_path).ask("show maps json", "node")) == layout(real)
+    assert layout(lab(version, tmp_path).ask("show maps json", "node")) == layout(real)
 
 
 def test_help_names_the_commands_of_the_release(version: str) -> None:
     real = recording(version, "help")
-    simulated = Bench(SAN.format(version=version)).ask("help", "node")
+    simulated = lab(version).ask("help", "node")
     assert maps.version_in(simulated) == version
-    assert simulated.splitlines()[-60:] == real.splitlines()[-60:]
+    assert simulated == real
 
 
 def test_a_listing_of_nothing_is_answered_as_by_the_real_one(version: str, tmp_path: Path) -> None:
     real = recording(version, "show-paths-without-any")
-    bench = Bench(SAN.format(version=version), tmp_path)
+    bench = lab(version, tmp_path)
     all_blacklisted(bench)
     for port in ("p1", "p2"):
         bench.inflict("logout", port, seconds=0)

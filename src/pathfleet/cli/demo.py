@@ -61,7 +61,7 @@ def san_named(name: str) -> Topology:
     try:
         return san_file.load(ready[name] if name in ready else Path(name).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise SettingsError(f"no topology {name!r}: name a file, or one of {', '.join(ready)}") from error
+        raise SettingsError(f"no topology {name!r}: name a file, or one of {', '.join(sorted(ready))}") from error
     except (OSError, UnicodeDecodeError, SettingsError) as error:
         raise SettingsError(f"{name}: {error}") from error
 

@@ -82,7 +82,15 @@ class Assembly:
         for path in paths:
             alike = 0 if policy == "multibus" else path if policy == "failover" else path.pri
             by_key.setdefault((alike, path.marginal and self._apart()), []).append(path)
-        return sorted(by_key.values(), key=lambda group: (group[0].marginal and self._apart(), -group_priority(group)))
+        return sorted(by_key.values(), key=self._rank)
+
+    def _rank(self, group: list[Path]) -> tuple[bool, int]:
+        return group[0].marginal and self._apart(), -group_priority(group)
+
+    def is_sorted(self, map_: Map) -> bool:
+        """Whether a map's groups are in the order in which they would be loaded now."""
+        ranks = [self._rank(group) for group in map_.groups]
+        return ranks == sorted(ranks)
 
     def _apart(self) -> bool:
         return self._configuration.defaults.get("marginal_pathgroups") not in ("off", "no", None)

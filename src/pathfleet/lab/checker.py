@@ -14,6 +14,8 @@ from pathfleet.lab.kernel import Kernel
 _PRIORITIES = {Access.OPTIMIZED: 50, Access.NON_OPTIMIZED: 10, Access.STANDBY: 1, Access.UNAVAILABLE: 0}
 #: Spreads the checks of neighbouring devices over the interval.
 _SPREAD = 7
+#: Checkers that read from the device, which a standby port refuses; the others ask how it is.
+_READING = frozenset(("directio", "readsector0"))
 
 
 class Checker:
@@ -53,12 +55,21 @@ class Checker:
             if self._kernel.paths.get(path.name) is path:
                 self._check(path)
 
+    def name(self, path: Path) -> str:
+        """Return the path's checker; that of a path with ALUA is detected, unless `detect_checker` is off."""
+        if path.nexus.transport == "nvme-tcp":
+            return "none"
+        of, wwid = self.configuration.of, path.lun.wwid
+        detected = path.nexus.array.alua and of(wwid, "detect_checker") not in ("no", "0")
+        return "tur" if detected else of(wwid, "path_checker") or "tur"
+
     def found(self, path: Path) -> str:
         """Return what a check finds now, in the checker's words."""
         if not self._kernel.carries(path):
             return "faulty"
-        standby = self._kernel.fabric.access(path.nexus, path.lun) is Access.STANDBY
-        return "ghost" if standby else "ready"
+        if self._kernel.fabric.access(path.nexus, path.lun) is not Access.STANDBY:
+            return "ready"
+        return "faulty" if self.name(path) in _READING else "ghost"
 
     def priority(self, path: Path) -> int:
         """Return a path's priority now."""

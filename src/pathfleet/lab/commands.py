@@ -202,7 +202,7 @@ class Commands:
         return [_OK]
 
     def _maps(self) -> list[Map]:
-        return list(self._daemon.kernel.maps.values())
+        return self._daemon.maps
 
 
 _STATUS_WORDS = {"faulty": "down", "undef": "undef", "ready": "up", "ghost": "ghost"}

@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, str] = {
     "user_friendly_names": "no",
     "path_selector": "service-time 0",
     "path_checker": "tur",
+    "detect_checker": "yes",
     "uxsock_timeout": "4000",
     "fast_io_fail_tmo": "5",
     "alias_prefix": "mpath",
@@ -45,7 +46,10 @@ class Fate(StrEnum):
 
 
 class Configuration(Struct, frozen=True):
-    """What the daemon goes by. `multipaths`: by WWID; `blacklist`: patterns of WWIDs; `wwids`: None for no file."""
+    """What the daemon goes by. `multipaths`: by WWID; `blacklist`: patterns of WWIDs; `wwids`: None for no file.
+
+    `overrides` has the last word but for `multipaths` (multipath.conf(5)).
+    """
 
     defaults: dict[str, str]
     multipaths: dict[str, dict[str, str]]
@@ -53,10 +57,12 @@ class Configuration(Struct, frozen=True):
     blacklisted_devices: tuple[str, ...] = ()
     wwids: frozenset[str] | None = None
     fate: Fate = Fate.LIVES
+    overrides: dict[str, str] = {}
 
     def of(self, wwid: str, keyword: str) -> str | None:
         """Return a keyword's value for a LUN."""
-        return self.multipaths.get(wwid, {}).get(keyword, self.defaults.get(keyword))
+        general = self.overrides.get(keyword, self.defaults.get(keyword))
+        return self.multipaths.get(wwid, {}).get(keyword, general)
 
     def seconds(self, keyword: str, otherwise: int) -> int:
         """Return a positive whole number, `otherwise` if the value is none."""
@@ -92,11 +98,12 @@ class _Section(Struct):
     multipaths: dict[str, dict[str, str]]
     blacklist: list[str]
     devices: list[str]
+    overrides: dict[str, str]
 
 
 def read(directory: Path | None, dialect: Dialect, base: Configuration) -> Configuration:
     """Return what a daemon of this release makes of a host's files."""
-    found = _Section(dict(base.defaults), {wwid: dict(each) for wwid, each in base.multipaths.items()}, [], [])
+    found = _Section(dict(base.defaults), {wwid: dict(each) for wwid, each in base.multipaths.items()}, [], [], {})
     fate = Fate.LIVES
     for file in _files(directory):
         try:
@@ -110,7 +117,8 @@ def read(directory: Path | None, dialect: Dialect, base: Configuration) -> Confi
     elif not interval.isdigit():
         found.defaults["polling_interval"] = _NONSENSE_INTERVAL
     wwids = base.wwids if directory is None else _wwids(directory / "wwids")
-    return Configuration(found.defaults, found.multipaths, tuple(found.blacklist), tuple(found.devices), wwids, fate)
+    blacklist, devices = tuple(found.blacklist), tuple(found.devices)
+    return Configuration(found.defaults, found.multipaths, blacklist, devices, wwids, fate, found.overrides)
 
 
 def write_wwids(file: Path, wwids: Iterable[str]) -> None:
@@ -175,6 +183,8 @@ def _take(found: _Section, statements: Iterator[Statement]) -> None:
         match around:
             case ("defaults",) if keyword:
                 found.defaults[keyword] = value
+            case ("overrides",) if keyword:
+                found.overrides[keyword] = value
             case ("blacklist",) if keyword in ("wwid", "devnode"):
                 re.compile(value)
                 (found.blacklist if keyword == "wwid" else found.devices).append(value)

@@ -228,17 +228,28 @@ class Daemon:
         if not map_.groups or not map_.usable or self.kernel.maps.get(map_.wwid) is not map_:
             return
         best = self.assembly.best_group(map_)
-        if best != map_.current:
+        if self.dialect.sorts_groups_again and not self.assembly.is_sorted(map_):
+            self.assembly.regroup(map_)
+        elif best != map_.current:
             map_.switches += 1
             self.kernel.switch(map_, best)
 
     # commands
 
+    @property
+    def maps(self) -> list[Map]:
+        """The maps that it tells of."""
+        return [map_ for map_ in self.kernel.maps.values() if self._tells_of(map_)]
+
+    def _tells_of(self, map_: Map) -> bool:
+        return map_.watched or self.dialect.lists_maps_given_up
+
     def find_map(self, name: str) -> Map | None:
         """Return a map by alias, WWID, `dm-N` or minor number."""
-        if name in self.kernel.maps:
-            return self.kernel.maps[name]
-        return next((m for m in self.kernel.maps.values() if name in (m.name, f"dm-{m.minor}", str(m.minor))), None)
+        map_ = self.kernel.maps.get(name) or next(
+            (m for m in self.kernel.maps.values() if name in (m.name, f"dm-{m.minor}", str(m.minor))), None
+        )
+        return map_ if map_ is not None and self._tells_of(map_) else None
 
     def find_path(self, name: str) -> Path | None:
         """Return a path by name or `MAJOR:MINOR`."""

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from pathfleet.lab.topology import Version
 
-#: Dates in the banner: 0.9.4 as recorded from a real daemon, the others by their release.
+#: Dates in the banner: as recorded from real daemons, but for 0.14.3, whose is that of its release.
 _BANNER_DATES: Mapping[Version, str] = {
-    "0.8.5": "11/16, 2020",
+    "0.8.5": "11/09, 2020",
     "0.9.4": "12/19, 2022",
-    "0.11.1": "02/03, 2025",
+    "0.11.1": "01/24, 2025",
     "0.14.3": "02/09, 2026",
 }
 #: Format wildcards in the order of `show wildcards`: letter, heading, release that brought it.
@@ -43,7 +43,7 @@ GROUP_WILDCARDS = (("s", "selector", "0"), ("p", "pri", "0"), ("t", "dm_st", "0"
 
 
 class Dialect(Struct, frozen=True):
-    """One release. `errors_begin_with_fail`, `names_manual_failback`: as their names say."""
+    """One release, as Debian has it. What is not explained is as its name says."""
 
     version: Version
     banner: str
@@ -51,9 +51,15 @@ class Dialect(Struct, frozen=True):
     has_pathname_socket: bool
     has_reconfigure_all: bool
     errors_begin_with_fail: bool
+    #: Debian 11's fix of CVE-2022-41974 lost the words for a command that there is not: only the help text follows.
+    names_unknown_commands: bool
     names_manual_failback: bool
+    #: A map that the configuration no longer allows, but that is open, stays in the listings, without paths.
+    lists_maps_given_up: bool
     lists_nothing_as_ok: bool
     tells_pending_reconfigure: bool
+    #: A map whose groups are no longer in the order of their priorities is loaded anew, not just switched.
+    sorts_groups_again: bool
     #: `polling_interval 0` divides by zero, and what is no number spins the checker for ever.
     dies_of_polling_interval: bool
 
@@ -93,9 +99,12 @@ def dialect(version: Version) -> Dialect:
         has_pathname_socket=since("0.12.0"),
         has_reconfigure_all=since("0.8.8"),
         errors_begin_with_fail=since("0.9.8"),
+        names_unknown_commands=since("0.8.8"),
         names_manual_failback=since("0.9.9"),
+        lists_maps_given_up=since("0.9.4"),
         lists_nothing_as_ok=since("0.8.8"),
         tells_pending_reconfigure=since("0.10.0"),
+        sorts_groups_again=since("0.9.6"),
         dies_of_polling_interval=since("0.10.0"),
     )
 

@@ -76,13 +76,13 @@ def config_text(daemon: Daemon, *, local: bool) -> bytes:
     blacklist = [f'\twwid "{pattern}"' for pattern in configuration.blacklist]
     blacklist += [f'\tdevnode "{pattern}"' for pattern in configuration.blacklisted_devices]
     blacklist.append('\tdevnode "!^(sd[a-z]|dasd[a-z]|nvme[0-9])"')
-    wwids = daemon.kernel.maps if local else configuration.multipaths
+    wwids = [map_.wwid for map_ in daemon.maps] if local else list(configuration.multipaths)
     parts = (
         _section("defaults", _defaults(configuration.defaults, daemon.dialect)),
         _section("blacklist", blacklist),
         _section("blacklist_exceptions", ['\tproperty "(SCSI_IDENT_|ID_WWN)"']),
         _section("devices", []),
-        _section("overrides", []),
+        _section("overrides", [f"\t{keyword} {_quoted(value)}" for keyword, value in configuration.overrides.items()]),
         _section("multipaths", [_multipath(wwid, configuration.multipaths.get(wwid, {})) for wwid in wwids])
         if wwids
         else "",

@@ -76,6 +76,20 @@ getprhold map|multipath $map  0.13.0
 setprhold map|multipath $map  0.13.0
 unsetprhold map|multipath $map  0.13.0""".splitlines()
 )
+#: The help text before 0.8.8 had these elsewhere: each with the command that it stood after.
+_STOOD_AFTER = {
+    "list|show maps|multipaths": "list|show daemon",
+    "list|show topology": "list|show maps|multipaths json",
+    "list|show map|multipath $map json": "list|show map|multipath $map topology",
+    "list|show config local": "list|show config",
+    "reload map|multipath $map": "reset map|multipath $map",
+    "reinstate path $path": "restorequeueing maps|multipaths",
+    "fail path $path": "reinstate path $path",
+    "forcequeueing daemon": "unsetprkey map|multipath $map",
+    "restorequeueing daemon": "forcequeueing daemon",
+}
+_NOT_FOUND = "not found"
+_MISSING = "Missing argument"
 _WORDS = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -100,7 +114,7 @@ class Grammar:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._lines = [line for line, since in _COMMANDS if dialect.knows(since)]
+        self._lines = _lines(dialect)
         self._commands = {_signature(line): line for line in self._lines}
         words = (synonyms for line in self._lines for synonyms in line.split() if not synonyms.startswith("$"))
         self._keywords = {word: synonyms.split("|")[0] for synonyms in words for word in synonyms.split("|")}
@@ -115,9 +129,8 @@ class Grammar:
         """Return the help text as the answer to a line that was not understood."""
         commands = "".join(f" {each}\n" for each in self._lines)
         fail = "fail\n" if self._dialect.errors_begin_with_fail else ""
-        return f"{fail}{line}: {why}\n{self._dialect.banner}CLI commands reference:\n{commands}".encode(
-            errors="replace"
-        )
+        complaint = "" if why == _NOT_FOUND and not self._dialect.names_unknown_commands else f"{line}: {why}\n"
+        return f"{fail}{complaint}{self._dialect.banner}CLI commands reference:\n{commands}".encode(errors="replace")
 
     def parse(self, line: str) -> Command:
         """Return the command that a line gives. Raises NotUnderstood."""
@@ -132,11 +145,11 @@ class Grammar:
             if keyword in self._takes:
                 value = next(remaining, None)
                 if value is None:
-                    raise NotUnderstood("Missing argument")
+                    raise NotUnderstood(_MISSING)
                 parameters[self._takes[keyword]] = value
                 signature.append("$")
         if tuple(signature) not in self._commands:
-            raise NotUnderstood("Missing argument")
+            raise NotUnderstood(_MISSING)
         return Command(" ".join(word for word in signature if word != "$"), parameters)
 
     def _keyword(self, word: str) -> str:
@@ -144,8 +157,18 @@ class Grammar:
             return self._keywords[word]
         fitting = {self._keywords[keyword] for keyword in self._keywords if keyword.startswith(word)}
         if len(fitting) != 1:
-            raise NotUnderstood("not found")
+            raise NotUnderstood(_NOT_FOUND)
         return fitting.pop()
+
+
+def _lines(dialect: Dialect) -> list[str]:
+    """Return the commands of a release in the order of its help text."""
+    lines = [line for line, since in _COMMANDS if dialect.knows(since)]
+    if not dialect.knows("0.8.8"):
+        for line, before in _STOOD_AFTER.items():
+            lines.remove(line)
+            lines.insert(lines.index(before) + 1, line)
+    return lines
 
 
 def _signature(line: str) -> tuple[str, ...]:

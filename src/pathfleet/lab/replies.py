@@ -21,11 +21,10 @@ class Replies:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._lun_hex = daemon.dialect.has_lun_hex
 
     def maps_json(self) -> list[bytes]:
         """Return the reply to `show maps json` in pieces; its maps are not copied into one."""
-        maps = self._daemon.kernel.maps.values()
+        maps = self._daemon.maps
         if not maps:
             return [_HEAD, b'"maps": []\n}\n']
         pieces = [_HEAD, b'"maps": [{\n']
@@ -66,13 +65,26 @@ class Replies:
     def _group_texts(self, map_: Map, groups: list[list[Path]]) -> Iterator[str]:
         selector = self._daemon.configuration.of(map_.wwid, "path_selector") or "service-time 0"
         for number, group in enumerate(groups):
-            paths = "\n         },{\n".join([path_text(path, lun_hex=self._lun_hex) for path in group])
+            paths = "\n         },{\n".join([self._path_text(path) for path in group])
             yield (
                 f'         "selector" : "{selector}",\n         "pri" : {group_priority(group)},\n'
                 f'         "dm_st" : "{group_state(map_, number)}",\n'
                 f'         "marginal_st" : "{marginal_word(all(path.marginal for path in group))}",\n'
                 f'         "group" : {number + 1},\n         "paths": [{{\n{paths}\n         }}]'
             )
+
+    def _path_text(self, path: Path) -> str:
+        host_wwnn, target_wwnn, host_wwpn, target_wwpn, adapter = addresses(path)
+        number = f'            "lun_hex" : "{lun_address(path)}",\n' if self._daemon.dialect.has_lun_hex else ""
+        return (
+            f'            "dev" : "{path.name}",\n            "dev_t" : "{path.dev_t}",\n'
+            f'            "dm_st" : "{dm_word(path)}",\n            "dev_st" : "{device_word(path)}",\n'
+            f'            "chk_st" : "{path.check}",\n            "checker" : "{self._daemon.checker.name(path)}",\n'
+            f'            "pri" : {path.pri},\n            "host_wwnn" : "{host_wwnn}",\n'
+            f'            "target_wwnn" : "{target_wwnn}",\n            "host_wwpn" : "{host_wwpn}",\n'
+            f'            "target_wwpn" : "{target_wwpn}",\n            "host_adapter" : "{adapter}",\n'
+            f'{number}            "marginal_st" : "{marginal_word(path.marginal)}"'
+        )
 
     def failback(self, map_: Map) -> str:
         """Return a map's `failback` as this release words it."""
@@ -128,7 +140,7 @@ class Replies:
             "o": lambda p: device_word(p) if self._map_of(p) else "unknown",
             "T": lambda p: p.check if self._map_of(p) else "undef",
             "s": lambda p: f"{vendor(p)},{product(p)}",
-            "c": lambda p: checker(p) if self._map_of(p) else "(null)",
+            "c": lambda p: self._daemon.checker.name(p) if self._map_of(p) else "(null)",
             "C": self.next_check,
             "p": lambda p: str(p.pri),
             "S": lambda p: size_word(p.size),
@@ -162,21 +174,6 @@ class Replies:
     def _map_of(self, path: Path) -> Map | None:
         map_ = self._daemon.kernel.maps.get(path.lun.wwid)
         return map_ if map_ is not None and map_.watched else None
-
-
-def path_text(path: Path, *, lun_hex: bool) -> str:
-    """Return a path in `show maps json`."""
-    host_wwnn, target_wwnn, host_wwpn, target_wwpn, adapter = addresses(path)
-    number = f'            "lun_hex" : "{lun_address(path)}",\n' if lun_hex else ""
-    return (
-        f'            "dev" : "{path.name}",\n            "dev_t" : "{path.dev_t}",\n'
-        f'            "dm_st" : "{dm_word(path)}",\n            "dev_st" : "{device_word(path)}",\n'
-        f'            "chk_st" : "{path.check}",\n            "checker" : "{checker(path)}",\n'
-        f'            "pri" : {path.pri},\n            "host_wwnn" : "{host_wwnn}",\n'
-        f'            "target_wwnn" : "{target_wwnn}",\n            "host_wwpn" : "{host_wwpn}",\n'
-        f'            "target_wwpn" : "{target_wwpn}",\n            "host_adapter" : "{adapter}",\n'
-        f'{number}            "marginal_st" : "{marginal_word(path.marginal)}"'
-    )
 
 
 def addresses(path: Path) -> tuple[str, str, str, str, str]:
@@ -231,11 +228,6 @@ def group_state(map_: Map, number: int) -> str:
 def marginal_word(marginal: bool) -> str:
     """Return `marginal` or `normal`."""
     return "marginal" if marginal else "normal"
-
-
-def checker(path: Path) -> str:
-    """Return the path's checker."""
-    return "none" if path.nexus.transport == "nvme-tcp" else "tur"
 
 
 def vendor(path: Path) -> str:

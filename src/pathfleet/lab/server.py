@@ -47,7 +47,7 @@ class Server:
         self._serving = False
         self._listener: socket.socket | None = None
         self._clients: set[asyncio.Task[None]] = set()
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepting = False
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -71,8 +71,9 @@ class Server:
         self._listener = self._listener or _listen(self.address)
         if self.manner is Manner.DEAF:
             self._stop_accepting()
-        elif self._accepting is None:
-            self._accepting = asyncio.create_task(self._accept(self._listener))
+        elif not self._accepting:
+            self._accepting = True
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def behave(self, manner: Manner) -> None:
         """Treat clients in this manner from now on."""
@@ -90,19 +91,21 @@ class Server:
             self._listener = None
 
     def _stop_accepting(self) -> None:
-        if self._accepting:
-            self._accepting.cancel()
-            self._clients.add(self._accepting)
-            self._accepting.add_done_callback(self._clients.discard)
-            self._accepting = None
+        if self._accepting and self._listener:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._accepting = False
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, _ = await loop.sock_accept(listener)
-            client = asyncio.create_task(self._serve(connection))
-            self._clients.add(client)
-            client.add_done_callback(self._clients.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        """Take a client. No coroutine: cancelled, `sock_accept` may lose one, and meets a listener that is closed."""
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # who waited has left
+            return
+        connection.setblocking(False)
+        client = asyncio.create_task(self._serve(connection))
+        self._clients.add(client)
+        client.add_done_callback(self._clients.discard)
+        client.add_done_callback(lambda _: connection.close())  # also where it was cancelled before it began
 
     async def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
