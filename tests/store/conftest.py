@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from ctypes import CDLL
 from pathlib import Path
 
 import pytest
 
 from pathfleet.store import Store
-from tests.store.engines import Cluster, SQLiteCluster
+from tests.store.engines import Cluster, PmxcfsCluster, SQLiteCluster
 
 Opener = Callable[[str | None], Awaitable[Store]]
 
 
-@pytest.fixture(params=["sqlite"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Cluster:
-    assert request.param == "sqlite"
-    return SQLiteCluster(tmp_path)
+@pytest.fixture(params=["sqlite", "pmxcfs"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    match request.param:
+        case "sqlite":
+            yield SQLiteCluster(tmp_path)
+        case "pmxcfs":
+            require_libqb()
+            with closing(PmxcfsCluster(tmp_path)) as cluster:
+                yield cluster
+
+
+def require_libqb() -> None:
+    try:
+        CDLL("libqb.so.100")
+    except OSError:
+        pytest.skip("package libqb100 is not installed")
 
 
 @pytest.fixture

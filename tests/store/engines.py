@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from pathfleet.store import Store
+from pathfleet.store.pmxcfs import PREFIXES, PmxcfsStore
 from pathfleet.store.sqlite import SQLiteStore
+from tests.store.pmxcfs_cluster import Pmxcfs
 
 
 class Cluster(Protocol):
@@ -22,12 +24,19 @@ class Cluster(Protocol):
     lease_seconds: float
     #: Whether node values outlive a restart of the engine by themselves.
     keeps_values: bool
+    #: Whether it can say who holds a lock.
+    names_holders: bool
+    #: Whether a file gets a new revision also when it is written with the content that it has.
+    revises_equal_content: bool
 
     def store(self, node: str | None) -> Store:
         """Return a store, not yet opened."""
 
     def source(self, node: str) -> str:
         """Return Python code that defines `store`, not yet opened, in another process."""
+
+    async def switch_off(self, node: str) -> None:
+        """Do what it takes, beside silence, that a node is gone for the engine."""
 
     async def restart(self) -> None:
         """Stop the engine and start it again, with what it had on its disk, while stores are open."""
@@ -46,6 +55,8 @@ class SQLiteCluster:
     offline_seconds = 0.3
     lease_seconds = 1.0
     keeps_values = True
+    names_holders = True
+    revises_equal_content = True
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "store" / "pathfleet.db"
@@ -66,6 +77,9 @@ class SQLiteCluster:
             f"store = SQLiteStore(Path({str(self.path)!r}), node={node!r}, lease_seconds={self.lease_seconds})\n"
         )
 
+    async def switch_off(self, node: str) -> None:
+        pass
+
     async def restart(self) -> None:
         copy = self.path.with_name("copy")
         with closing(sqlite3.connect(self.path)) as old, closing(sqlite3.connect(copy)) as new:
@@ -78,3 +92,75 @@ class SQLiteCluster:
 
     async def regain(self) -> None:
         self.path.with_name("aside").replace(self.path)
+
+
+class PmxcfsCluster:
+    """A pmxcfs for each node that is asked for: "lost" is all of them killed and the mount gone.
+
+    Stands in for the real one, which is with peers a few milliseconds later; here it is at once.
+    """
+
+    deadline_seconds = 1.0
+    #: A node is there as long as its pmxcfs is, whatever its agent does.
+    offline_seconds = 0.3
+    lease_seconds = 1.0
+    #: They are in its memory; their nodes write them again.
+    keeps_values = False
+    #: A lock is an empty directory.
+    names_holders = False
+    #: The revision is the digest, as in Proxmox VE.
+    revises_equal_content = False
+
+    #: The suite has keys that are nobody's.
+    prefixes = (*PREFIXES, "other", "absent")
+
+    def __init__(self, directory: Path) -> None:
+        self.pmxcfs = Pmxcfs(directory, expiry_seconds=self.lease_seconds)
+        self._mount = self.pmxcfs.mount
+        self._lost: dict[str, list[list[str]]] = {}
+
+    def store(self, node: str | None) -> PmxcfsStore:
+        on = node or "a"
+        if not self._lost:
+            self.pmxcfs.join(on)
+        return PmxcfsStore(
+            self._mount,
+            node=node,
+            service=self.pmxcfs.service(on),
+            prefixes=self.prefixes,
+            lease_seconds=self.lease_seconds / 2,
+            poll_seconds=0.1,
+            deadline_seconds=self.deadline_seconds,
+        )
+
+    def source(self, node: str) -> str:
+        self.pmxcfs.join(node)
+        return (
+            "from pathlib import Path\n"
+            "from pathfleet.store.pmxcfs import PmxcfsStore\n"
+            f"store = PmxcfsStore(Path({str(self._mount)!r}), node={node!r}, service={self.pmxcfs.service(node)!r})\n"
+        )
+
+    async def switch_off(self, node: str) -> None:
+        self.pmxcfs.stop(node)
+
+    async def restart(self) -> None:
+        nodes = list(self.pmxcfs.servers)
+        self.pmxcfs.stop(*nodes)
+        self.pmxcfs.start(*nodes)
+
+    async def lose(self) -> None:
+        for node, server in self.pmxcfs.servers.items():
+            self._lost[node] = server.tell("dump")["values"]
+            server.kill()
+        self._mount.rename(self._mount.with_name("aside"))
+
+    async def regain(self) -> None:
+        self._mount.with_name("aside").rename(self._mount)
+        self.pmxcfs.start(*self._lost)
+        for node, values in self._lost.items():
+            self.pmxcfs.servers[node].tell("load", values=values)
+        self._lost = {}
+
+    def close(self) -> None:
+        self.pmxcfs.close()

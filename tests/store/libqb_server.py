@@ -22,7 +22,7 @@ from ctypes import (
 )
 from typing import Any, Protocol
 
-_SHARED_MEMORY = 2  # enum qb_ipc_type
+_SHARED_MEMORY = 1  # enum qb_ipc_type
 
 _Dispatch = CFUNCTYPE(c_int32, c_int32, c_int32, c_void_p)
 _Job = CFUNCTYPE(None, c_void_p)
@@ -69,8 +69,9 @@ class Loop:
     def soon(self, job: Callable[[], object]) -> None:
         self._jobs.append(job)
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         self._running = False
+        return False
 
     def run(self, tick: Callable[[], object], tick_seconds: float) -> None:
         next_tick = time.monotonic()
@@ -146,8 +147,13 @@ class Service:
     def _process(self, connection: int, data: int, size: int) -> int:
         reply = self._requests.answer(connection, string_at(data, size))
         if reply is None or self._library.qb_ipcs_response_send(connection, reply, len(reply)) < 0:
-            self._library.qb_ipcs_disconnect(connection)
+            self._library.qb_ipcs_connection_ref(connection)
+            self._loop.soon(lambda: self._disconnect(connection))
         return 0
+
+    def _disconnect(self, connection: int) -> None:
+        self._library.qb_ipcs_disconnect(connection)
+        self._library.qb_ipcs_connection_unref(connection)
 
 
 def _library() -> CDLL:
@@ -156,7 +162,8 @@ def _library() -> CDLL:
     library.qb_ipcs_create.restype = c_void_p
     library.qb_ipcs_poll_handlers_set.argtypes = (c_void_p, POINTER(_PollHandlers))
     library.qb_ipcs_run.argtypes = library.qb_ipcs_destroy.argtypes = (c_void_p,)
-    library.qb_ipcs_disconnect.argtypes = (c_void_p,)
+    for name in ("disconnect", "connection_ref", "connection_unref"):
+        getattr(library, f"qb_ipcs_{name}").argtypes = (c_void_p,)
     library.qb_ipcs_response_send.argtypes = (c_void_p, c_char_p, c_size_t)
     library.qb_ipcs_response_send.restype = c_ssize_t
     return library

@@ -25,6 +25,8 @@ from typing import Any
 from tests.store.libqb_server import Loop, Service
 
 WWW_DATA = 33
+#: Who may write; where the tests do not run as root, who runs them.
+ROOT = (os.getuid(), os.getgid())
 VALUE_LIMIT = 32768
 
 _REQUEST = struct.Struct("=i4xi4x")
@@ -77,7 +79,7 @@ class Pmxcfs:
         self.control.bind(socket_of(service))
 
     def accepts(self, connection: int, uid: int, gid: int) -> bool:
-        if (uid, gid) != (0, 0) and gid != WWW_DATA:
+        if (uid, gid) != ROOT and gid != WWW_DATA:
             return False
         self.may_write[connection] = gid != WWW_DATA
         return True
@@ -94,7 +96,7 @@ class Pmxcfs:
         if self.knobs.pop("drop", False):
             return None
         if "reply" in self.knobs:
-            return base64.b64decode(self.knobs.pop("reply"))
+            return base64.b64decode(str(self.knobs.pop("reply")))
         answers: dict[int, Callable[[int, bytes], bytes | int]] = {
             1: self._version,
             2: self._members,
@@ -123,7 +125,7 @@ class Pmxcfs:
             "corosync.conf": 1,
             "kvstore": {self.node: {}} | counters,
         }
-        return json.dumps(version).encode() + b" " * self.knobs.get("padding", 0)
+        return json.dumps(version).encode() + b" " * int(self.knobs.get("padding", 0))
 
     def _members(self, _connection: int, payload: bytes) -> bytes | int:
         return errno.EINVAL if payload else json.dumps(self.members).encode()
@@ -228,7 +230,7 @@ def main() -> None:
     pmxcfs = Pmxcfs(settings["node"], settings["service"], settings["directory"], settings["expiry_seconds"])
     service = Service(settings["service"], loop, pmxcfs)
     loop.add(pmxcfs.control.fileno(), select.POLLIN, pmxcfs.listen)
-    loop.add(sys.stdin.fileno(), select.POLLIN, lambda _: bool(loop.stop()))  # closed when who started it is gone
+    loop.add(sys.stdin.fileno(), select.POLLIN, lambda _: loop.stop())  # closed when who started it is gone
     print("ready", flush=True)
     loop.run(pmxcfs.expire_locks, 0.05)
     service.destroy()

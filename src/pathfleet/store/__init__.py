@@ -154,7 +154,8 @@ def checked_content(content: bytes) -> bytes:
 def open_store(url: str, *, node: str | None = None) -> Store:
     """Return the store at `url`, not yet opened. `node` names the member to write as; None only reads.
 
-    `sqlite:///PATH` is a file on this machine. Raises SettingsError for any other scheme.
+    `sqlite:///PATH` is a file on this machine, `pmxcfs:///etc/pve` the cluster file system of Proxmox VE. Raises
+    SettingsError for any other scheme.
     """
     scheme = url.partition(":")[0]
     match scheme:
@@ -162,7 +163,12 @@ def open_store(url: str, *, node: str | None = None) -> Store:
             from pathfleet.store.sqlite import SQLiteStore  # noqa: PLC0415 - an engine is loaded only where used
 
             return SQLiteStore.from_url(url, node=node)
+        case "pmxcfs":
+            from pathfleet.store.pmxcfs import PmxcfsStore  # noqa: PLC0415
+
+            return PmxcfsStore.from_url(url, node=node)
         case _:
             raise SettingsError(
                 f"store = {url!r}: no engine {scheme!r}; use sqlite:///PATH (an absolute path has three slashes)"
+                " or pmxcfs:///etc/pve"
             )
