@@ -19,6 +19,8 @@ class MemoryCluster:
     offline_seconds = 0.3
     lease_seconds = 0.5
     keeps_values = True
+    names_holders = True
+    revises_equal_content = True
 
     def __init__(self) -> None:
         self.memory = Memory(self.offline_seconds, self.lease_seconds)
@@ -28,6 +30,9 @@ class MemoryCluster:
 
     def source(self, node: str) -> str:
         raise NotImplementedError(node)
+
+    async def switch_off(self, node: str) -> None:
+        """Nothing to do: silence is enough."""
 
     async def restart(self) -> None:
         """Nothing to do: what it keeps, it keeps here."""
