@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from pathfleet.errors import SettingsError
 from pathfleet.lab import control
-from pathfleet.lab.control import FAULT_NAMES, Answer, Applied, Control, Question, ask
+from pathfleet.lab.control import FAULT_NAMES, Answer, Control, Question, ask
 from pathfleet.lab.faults import FAULTS
-from pathfleet.lab.san import San
+from pathfleet.lab.san import Applied, San
 from tests.fakes import open_descriptors
 from tests.lab.bench import Bench
 
@@ -69,9 +69,9 @@ async def test_a_timeline_runs_from_now_on(address: Path, san: San) -> None:
     steps = '[[steps]]\nat = 0\nbreak = "switch-a"\n[[steps]]\nat = 1\nmarginal = "switch-b"\n'
     await told(address, Question("run", text=steps))
     async with asyncio.timeout(ANSWER_SECONDS):
-        while ("marginal", "switch-b") not in san.applied:  # noqa: ASYNC110 - a plain value of the lab
+        while Applied("marginal", "switch-b") not in san.applied:  # noqa: ASYNC110 - a plain value of the lab
             await asyncio.sleep(0.005)
-    assert ("break", "switch-a") in san.applied
+    assert Applied("break", "switch-a") in san.applied
 
 
 def controlled(bench: Bench, changes: list[None] | None = None) -> Control:
@@ -97,7 +97,7 @@ def test_mend_all_is_not_stopped_by_a_fault_whose_device_has_gone() -> None:
     lab.answer(line(Question("break", "pve1:sda", "offline")))
     lab.answer(line(Question("break", "pve1-hba0", "logout")))
     lab.answer(line(Question("break", "switch-b", "break")))
-    del bench.san.applied["logout", "pve1-hba0"]  # so that the device stays away
+    bench.san.applied.remove(Applied("logout", "pve1-hba0"))  # so that the device stays away
     assert lab.answer(line(Question("mend-all"))) == Answer(bench.san.components())
     assert bench.san.fabric.broken == set()
 

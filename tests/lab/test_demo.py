@@ -318,7 +318,7 @@ async def test_no_fault_ends_an_agent_or_the_lab(tmp_path: Path, caplog: pytest.
         relieve(demo.san, fault, component)
         await all_read_again(demo)
         await until_whole(demo)
-        assert (agents(), demo.san.applied) == (watching, {})
+        assert (agents(), demo.san.applied) == (watching, [])
     assert len(watching) == 2
     assert [record.getMessage() for record in caplog.records if "defect" in record.getMessage()] == []
 

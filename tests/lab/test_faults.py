@@ -10,7 +10,7 @@ import pytest
 
 from pathfleet.core.health import Facts, Flag, flags
 from pathfleet.errors import SettingsError
-from pathfleet.lab.faults import FAULTS, inflict
+from pathfleet.lab.faults import FAULTS, inflict, relieve
 from tests.lab.bench import SMALL, Bench
 
 ALL_WELL = Counter({("optimal", 4, 4): 3})
@@ -233,7 +233,7 @@ def test_every_fault_leaves_nothing_behind(fault: str) -> None:
     component = samples[FAULTS[fault].applies_to[0]]
     bench.inflict(fault, component, values.get(fault, ""))
     bench.relieve(fault, component)
-    assert (bench.counts("pve1"), bench.san.applied) == (ALL_WELL, {})
+    assert (bench.counts("pve1"), bench.san.applied) == (ALL_WELL, [])
 
 
 def test_the_documentation_names_every_fault() -> None:
@@ -247,3 +247,34 @@ def test_a_session_that_comes_back_over_a_broken_cable_has_dead_paths() -> None:
     bench.inflict("break", "cable:pve1-hba0")
     bench.relieve("logout", "pve1-hba0")
     assert bench.counts() == Counter({("degraded", 2, 4): 3})
+
+
+def test_one_fault_at_two_places_is_ended_at_both() -> None:
+    bench = Bench()
+    inflict(bench.san, "alua", "vm1", "array1-ct0=standby")
+    inflict(bench.san, "alua", "vm1", "array1-ct1=unavailable")
+    assert len(bench.san.applied) == 2
+    relieve(bench.san, "alua", "vm1", "array1-ct0=standby")
+    assert [fault.value for fault in bench.san.applied] == ["array1-ct1=unavailable"]
+    relieve(bench.san, "alua", "vm1")
+    assert bench.san.applied == []
+
+
+def test_a_daemon_has_one_manner_at_a_time() -> None:
+    bench = Bench()
+    inflict(bench.san, "slow", "pve1")
+    inflict(bench.san, "busy", "pve1")
+    assert [fault.fault for fault in bench.san.applied] == ["busy"]
+
+
+def test_the_end_of_a_dead_daemon_does_not_start_one_on_a_host_that_is_down() -> None:
+    bench = Bench()
+    inflict(bench.san, "dead", "pve1")
+    inflict(bench.san, "break", "pve1")
+    relieve(bench.san, "dead", "pve1")
+    assert not bench.san.node("pve1").daemon.works
+
+
+def test_a_value_that_a_fault_does_not_take_is_refused() -> None:
+    with pytest.raises(SettingsError, match="takes no value"):
+        inflict(Bench().san, "break", "switch-a", "hard")

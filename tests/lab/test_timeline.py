@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pathfleet.errors import SettingsError
 from pathfleet.lab import timeline
+from pathfleet.lab.san import Applied
 from pathfleet.lab.timeline import Step
 from tests.lab.bench import Bench
 
@@ -86,7 +87,7 @@ def test_what_flaps_is_whole_in_the_end() -> None:
     bench = Bench()
     timeline.load(script()).start(bench.san)
     bench.passes(200)
-    assert bench.san.applied == {("resize", "vm1"): "20G"}
+    assert bench.san.applied == [Applied("resize", "vm1", "20G")]
     assert bench.verdict().active == 4
 
 

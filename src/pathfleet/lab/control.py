@@ -17,7 +17,7 @@ from msgspec import Struct
 from pathfleet.errors import PathfleetError, SettingsError
 from pathfleet.lab import timeline
 from pathfleet.lab.faults import FAULTS, inflict, relieve
-from pathfleet.lab.san import San
+from pathfleet.lab.san import Applied, San
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,6 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
     fault: str = "break"
     value: str = ""
     text: str = ""
-
-
-class Applied(Struct, frozen=True):
-    """A fault that there is now."""
-
-    fault: str
-    component: str
-    value: str = ""
 
 
 class Answer(Struct, frozen=True):
@@ -103,8 +95,7 @@ class Control:
             self._do(question)
         except (PathfleetError, ValueError, RecursionError) as error:
             return Answer(error=str(error))
-        faults = tuple(Applied(fault, name, value) for (fault, name), value in self._san.applied.items())
-        return Answer(self._san.components(), faults)
+        return Answer(self._san.components(), tuple(self._san.applied))
 
     def _do(self, question: Question) -> None:
         match question.do:
@@ -124,10 +115,10 @@ class Control:
 
     def _mend_all(self) -> None:
         """End the latest fault first, as it may hide what an earlier one is about."""
-        for fault, component in reversed([*self._san.applied]):
+        for each in reversed([*self._san.applied]):
             with contextlib.suppress(SettingsError):  # its device is gone, and the fault with it
-                relieve(self._san, fault, component)
-            self._san.applied.pop((fault, component), None)
+                relieve(self._san, each.fault, each.component, each.value)
+        self._san.applied.clear()
 
 
 def ask(address: Path, question: Question) -> Answer:

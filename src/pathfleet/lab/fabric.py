@@ -216,8 +216,9 @@ class Fabric:
         self._tell_all(Change("state", lun=live))
 
     def lun(self, name: str) -> LiveLun:
-        """Return a LUN by its name or WWID."""
-        live = self.luns.get(name) or next((each for each in self.luns.values() if each.lun.wwid == name), None)
+        """Return a LUN by its name, WWID or alias."""
+        named = (each for each in self.luns.values() if name in (each.lun.wwid, each.lun.alias))
+        live = self.luns.get(name) or next(named, None)
         if live is None:
             raise SettingsError(f"there is no LUN {name!r} in this lab")
         return live

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pathfleet.errors import SettingsError
 from pathfleet.lab import identity
 from pathfleet.lab.fabric import Access
-from pathfleet.lab.san import San
+from pathfleet.lab.san import Applied, San
 from pathfleet.lab.server import Manner
 
 #: Kinds of components, as `Fabric.kinds` has them, and those that are not in the fabric: `path` (`HOST:sda`), `store`.
@@ -32,7 +32,17 @@ class Fault(Struct, frozen=True):
 
 
 def _behave(manner: Manner) -> Change:
-    return lambda san, host, _: san.node(host).server.behave(manner)
+    def change(san: San, host: str, _: str) -> None:
+        san.node(host).server.behave(manner)
+        # a daemon has one manner at a time
+        san.applied[:] = [each for each in san.applied if each.component != host or each.fault not in [*Manner]]
+
+    return change
+
+
+def _restart(san: San, host: str, _: str) -> None:
+    if san.node(host).powered:
+        san.node(host).start_daemon()
 
 
 def _resize(san: San, name: str, value: str) -> None:
@@ -146,13 +156,13 @@ FAULTS: Mapping[str, Fault] = {
         "multipathd does not run",
         ("host",),
         lambda san, host, _: san.node(host).daemon.stop(),
-        lambda san, host, _: san.node(host).start_daemon(),
+        _restart,
     ),
     "hung": Fault(
         "multipathd does nothing more, and answers nothing",
         ("host",),
         lambda san, host, _: san.node(host).daemon.hang(),
-        lambda san, host, _: san.node(host).start_daemon(),
+        _restart,
     ),
     **{
         manner.value: Fault(help_, ("host",), _behave(manner), _behave(Manner.ANSWERS))
@@ -178,16 +188,20 @@ def inflict(san: San, fault: str, name: str, value: str = "") -> None:
     found = _checked(san, fault, name, value)
     san.clock.catch_up()
     found.begin(san, name, value)
-    san.applied[fault, name] = value
+    if Applied(fault, name, value) not in san.applied:
+        san.applied.append(Applied(fault, name, value))
 
 
 def relieve(san: San, fault: str, name: str, value: str = "") -> None:
-    """End a fault; what was said when it began need not be said again. Raises SettingsError."""
-    value = value or san.applied.get((fault, name), "")
-    found = _checked(san, fault, name, value)
-    san.clock.catch_up()
-    found.end(san, name, value)
-    san.applied.pop((fault, name), None)
+    """End a fault: as it was said with this value, or all of its kind at this component. Raises SettingsError."""
+    there = [
+        each for each in san.applied if (each.fault, each.component) == (fault, name) and value in ("", each.value)
+    ]
+    for each in reversed(there or [Applied(fault, name, value)]):
+        found = _checked(san, fault, name, each.value)
+        san.clock.catch_up()
+        found.end(san, name, each.value)
+        san.applied[:] = [other for other in san.applied if other != each]
 
 
 def _checked(san: San, fault: str, name: str, value: str) -> Fault:
@@ -197,6 +211,8 @@ def _checked(san: San, fault: str, name: str, value: str) -> Fault:
     kind = san.kind(name)
     if kind not in found.applies_to:
         raise SettingsError(f"{fault} {name}: that is a {kind}; {fault} is for {', '.join(found.applies_to)}")
+    if value and not found.value:
+        raise SettingsError(f"{fault} {name}: takes no value, but {value!r} was said")
     if found.value and not found.value.startswith("[") and not value:
         raise SettingsError(f"{fault} {name}: say also {found.value}")
     return found

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from msgspec import Struct
+
 from pathfleet.errors import SettingsError
 from pathfleet.lab import devices
 from pathfleet.lab.clock import Clock
@@ -15,12 +17,20 @@ from pathfleet.lab.node import Node
 from pathfleet.lab.topology import Topology
 
 
+class Applied(Struct, frozen=True):
+    """A fault that there is now, with the value that was said."""
+
+    fault: str
+    component: str
+    value: str = ""
+
+
 class San:
     """A topology, running. `nodes` by name.
 
     `sockets` says where each host's multipathd listens; `files` is the directory that has each host's /etc/multipath
     in `HOST/multipath`, None if hosts have no files. `on_store` hears that the store is to be lost or regained.
-    `applied`: the faults there are now, by fault and component, with the value that was said.
+    `applied`: the faults there are now, in the order in which they came.
     """
 
     def __init__(
@@ -35,7 +45,7 @@ class San:
         self.topology = topology
         self.clock = clock or Clock()
         self.fabric = Fabric(topology)
-        self.applied: dict[tuple[str, str], str] = {}
+        self.applied: list[Applied] = []
         self._on_store = on_store
         self.nodes = {
             host.name: Node(
@@ -54,9 +64,10 @@ class San:
 
         Raises SettingsError where a socket cannot be had. A defect in the lab ends the context, not just the clock.
         """
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack:
             for node in self.nodes.values():
                 await stack.enter_async_context(node.serving())
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             clock = tasks.create_task(self.clock.run())
             try:
                 yield
