@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # What changes with an event if at all (sizes, ports), or with an upgrade (the version), is asked again after this.
 _KEEP_SECONDS = 60.0
-# A map that multipathd does not list is looked for again after this long: it may be about to be.
+# A map that multipathd does not list may be about to be: only after this long it counts as forgotten.
 _SETTLE_SECONDS = 5.0
 
 KernelPaths = Mapping[str, tuple[KernelPath, ...]]
@@ -63,16 +63,18 @@ class Collector:
         sysfs: Sysfs | None = None,
         baseline: Baseline | None = None,
         kernel_paths: Callable[[], Awaitable[KernelPaths]] = devicemapper.kernel_paths,
+        settle_seconds: float = _SETTLE_SECONDS,
     ) -> None:
         self._multipathd = multipathd
         self._sysfs = sysfs or Sysfs()
         self._baseline = baseline
         self._kernel_paths = kernel_paths
+        self._settle_seconds = settle_seconds
         self._baseline_trouble: str | None = None
         self._last: Snapshot | None = None
         self._maps: tuple[Map, ...] = ()
         self._forgotten: list[Map] = []
-        self._unlisted: set[str] = set()
+        self._missed_since: dict[str, float] = {}
         self._from_sysfs = Facts()
         self._sysfs_until = -math.inf
         self._transports: dict[str, str] = {}
@@ -127,10 +129,9 @@ class Collector:
     async def _facts(self, maps: tuple[Map, ...]) -> Facts:
         now = asyncio.get_running_loop().time()
         if maps is not self._maps or now > self._sysfs_until:
-            self._from_sysfs = await asyncio.to_thread(self._read_sysfs, maps)
-            self._sysfs_until = now + (
-                _SETTLE_SECONDS if len(self._unlisted) > len(self._forgotten) else _KEEP_SECONDS
-            )
+            self._from_sysfs = await asyncio.to_thread(self._read_sysfs, maps, now)
+            settled = len(self._missed_since) == len(self._forgotten)
+            self._sysfs_until = now + (_KEEP_SECONDS if settled else self._settle_seconds)
         pathless = [map_ for map_ in maps if not any(group.paths for group in map_.path_groups)]
         pathless += self._forgotten
         return msgspec.structs.replace(
@@ -140,24 +141,27 @@ class Collector:
             transports=self._transports,
         )
 
-    def _read_sysfs(self, maps: Sequence[Map]) -> Facts:
-        self._forgotten = self._forgotten_of(maps)
+    def _read_sysfs(self, maps: Sequence[Map], now: float) -> Facts:
+        self._forgotten = self._forgotten_of(maps, now)
         maps = (*maps, *self._forgotten)
         sizes = {map_.sysfs: self._sysfs.size_bytes(map_.sysfs) for map_ in maps}
         ports = self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths)
         return Facts(sizes={dm: size for dm, size in sizes.items() if size is not None}, ports=ports)
 
-    def _forgotten_of(self, maps: Sequence[Map]) -> list[Map]:
+    def _forgotten_of(self, maps: Sequence[Map], now: float) -> list[Map]:
         """Return the kernel's maps that multipathd does not list, as maps without paths.
 
         0.8.5 drops a map from its list when its LUN is blacklisted, although the kernel goes on using it. A map that
-        is just being made is not listed either, so one counts when it is missed a second time.
+        is just being made is not listed either, so one counts when it has been missed for a while.
         """
         listed = {map_.uuid for map_ in maps}
         kernel = self._sysfs.multipath_maps() or {}
-        unlisted = {wwid for wwid in kernel if wwid not in listed}
-        again, self._unlisted = unlisted & self._unlisted, unlisted
-        return [Map(kernel[wwid].name or wwid, wwid, kernel[wwid].dm) for wwid in sorted(again)]
+        self._missed_since = {wwid: self._missed_since.get(wwid, now) for wwid in kernel if wwid not in listed}
+        return [
+            Map(kernel[wwid].name or wwid, wwid, kernel[wwid].dm)
+            for wwid, since in sorted(self._missed_since.items())
+            if now - since >= self._settle_seconds
+        ]
 
     async def _kernel(self, pathless: Sequence[Map]) -> dict[str, KernelMap]:
         """Return what the kernel has of maps that multipathd shows without paths."""
