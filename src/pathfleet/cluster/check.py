@@ -14,7 +14,7 @@ from pathfleet.errors import StoreError
 from pathfleet.store import Store
 
 #: A file of this name is written and removed again.
-SCRATCH = f"check-{socket.gethostname().partition('.')[0].lower()}-{os.getpid()}"
+SCRATCH = f"check-{socket.gethostname().partition('.')[0].lower()[:32]}-{os.getpid()}"
 _NOTICE_SECONDS = 5.0
 
 
