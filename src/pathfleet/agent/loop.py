@@ -30,9 +30,11 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 10.0
 #: The checker follows the kernel: after a uevent the maps are read once more, this much later.
 FOLLOW_UP_SECONDS = 1.0
-#: A burst of uevents is one reading: this long is waited for its first ones, and readings start no closer than this.
+#: A burst of uevents is one reading: this long is waited for its first ones.
 SETTLE_SECONDS = 0.02
+#: Readings start no closer than this, and in a storm that goes on, twice as far apart each time up to the second.
 SPACING_SECONDS = 0.25
+STORM_SPACING_SECONDS = 1.0
 ALIVE_SECONDS = 4.0
 _HELD_SECONDS = 60.0
 _BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
@@ -116,16 +118,18 @@ class Agent:
 
     async def _cycles(self) -> None:
         loop = asyncio.get_running_loop()
-        woken = False
+        streak = 0
         while True:
             self._wake.clear()
             began = loop.time()
             await self._cycle()
             self._notifier.ready()
             self._notifier.watchdog()
-            woken = await self._woken(FOLLOW_UP_SECONDS if woken else POLL_SECONDS)
+            woken = await self._woken(FOLLOW_UP_SECONDS if streak else POLL_SECONDS)
+            streak = streak + 1 if woken else 0
             if woken:
-                await asyncio.sleep(max(SETTLE_SECONDS, began + SPACING_SECONDS - loop.time()))
+                spacing = min(SPACING_SECONDS * 2 ** min(streak - 1, 8), STORM_SPACING_SECONDS)
+                await asyncio.sleep(max(SETTLE_SECONDS, began + spacing - loop.time()))
 
     async def _woken(self, seconds: float) -> bool:
         try:
