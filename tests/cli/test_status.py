@@ -82,7 +82,7 @@ def test_a_store_of_garbage_is_named_with_the_next_step(tmp_path: Path) -> None:
     assert "move it away" in ran.err or "restore" in ran.err or "remove" in ran.err
 
 
-@pytest.mark.parametrize("url", ["sqlite://relative", "etcd", "mysql://x/y", "sqlite:///"])
+@pytest.mark.parametrize("url", ["sqlite://relative", "consul", "mysql://x/y", "sqlite:///"])
 def test_a_url_of_no_store_is_a_setting_that_cannot_be_used(url: str) -> None:
     ran = run("status", store=url)
     assert (ran.code, ran.out) == (78, "")
