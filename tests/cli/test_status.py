@@ -86,4 +86,4 @@ def test_a_store_of_garbage_is_named_with_the_next_step(tmp_path: Path) -> None:
 def test_a_url_of_no_store_is_a_setting_that_cannot_be_used(url: str) -> None:
     ran = run("status", store=url)
     assert (ran.code, ran.out) == (78, "")
-    assert ran.err.startswith(f"pathfleet: store = {url!r}: ")
+    assert ran.err.startswith("pathfleet: store")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from ctypes import CDLL
@@ -11,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from pathfleet.store import Store
-from tests.store.engines import Cluster, PmxcfsCluster, SQLiteCluster
+from tests.store import etcd_servers
+from tests.store.engines import Cluster, EtcdCluster, PmxcfsCluster, SQLiteCluster
+from tests.store.etcd_servers import EtcdServers
 
 Opener = Callable[[str | None], Awaitable[Store]]
 
 
-@pytest.fixture(params=["sqlite", "pmxcfs"])
+@pytest.fixture(params=["sqlite", "pmxcfs", "etcd", "etcd-3"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     match request.param:
         case "sqlite":
@@ -25,6 +28,31 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
             require_libqb()
             with closing(PmxcfsCluster(tmp_path)) as cluster:
                 yield cluster
+        case "etcd":
+            yield EtcdCluster(request.getfixturevalue("etcd_1"), f"test-{secrets.token_hex(6)}")
+        case "etcd-3":
+            yield EtcdCluster(request.getfixturevalue("etcd_3"), f"test-{secrets.token_hex(6)}")
+
+
+@pytest.fixture(scope="session")
+def etcd_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServers]:
+    """One member for all the tests of a worker."""
+    require_etcd()
+    with closing(EtcdServers(tmp_path_factory.mktemp("etcd") / "1", 1)) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def etcd_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServers]:
+    """Three members for all the tests of a worker."""
+    require_etcd()
+    with closing(EtcdServers(tmp_path_factory.mktemp("etcd") / "3", 3)) as servers:
+        yield servers
+
+
+def require_etcd() -> None:
+    if etcd_servers.PROGRAM is None:
+        pytest.skip("package etcd-server is not installed")
 
 
 def require_libqb() -> None:

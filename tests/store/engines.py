@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from pathfleet.store import Store
+from pathfleet.store.etcd import EtcdStore
+from pathfleet.store.etcd_url import Address
 from pathfleet.store.pmxcfs import PREFIXES, PmxcfsStore
 from pathfleet.store.sqlite import SQLiteStore
+from tests.store.etcd_servers import EtcdServers
 from tests.store.pmxcfs_cluster import Pmxcfs
 
 
@@ -92,6 +96,53 @@ class SQLiteCluster:
 
     async def regain(self) -> None:
         self.path.with_name("aside").replace(self.path)
+
+
+class EtcdCluster:
+    """A prefix of its own in an etcd that other tests use too: "lost" is all its members killed."""
+
+    deadline_seconds = 2.0
+    #: The least that etcd grants: one and a half election timeouts, in whole seconds.
+    offline_seconds = 1.0
+    lease_seconds = 2.0
+    keeps_values = True
+    names_holders = True
+    revises_equal_content = True
+
+    def __init__(self, servers: EtcdServers, prefix: str) -> None:
+        self.servers = servers
+        self.address = Address(tuple(servers.endpoints), prefix)
+
+    def store(self, node: str | None) -> EtcdStore:
+        return EtcdStore(
+            self.address,
+            node=node,
+            online_seconds=self.offline_seconds,
+            lease_seconds=self.lease_seconds,
+            deadline_seconds=self.deadline_seconds,
+        )
+
+    def source(self, node: str) -> str:
+        return (
+            "from pathfleet.store.etcd import EtcdStore\n"
+            "from pathfleet.store.etcd_url import Address\n"
+            f"address = Address({self.address.endpoints!r}, {self.address.prefix!r})\n"
+            f"store = EtcdStore(address, node={node!r}, lease_seconds={self.lease_seconds})\n"
+        )
+
+    async def switch_off(self, node: str) -> None:
+        pass
+
+    async def restart(self) -> None:
+        await self.lose()
+        await self.regain()
+
+    async def lose(self) -> None:
+        self.servers.kill()
+
+    async def regain(self) -> None:
+        self.servers.start()
+        await asyncio.to_thread(self.servers.wait_ready)
 
 
 class PmxcfsCluster:

@@ -25,6 +25,7 @@ EXIT_CANNOT_TELL = 3
 _COMMANDS = {
     "agent": "agent",
     "baseline": "baseline",
+    "cluster": "cluster",
     "completion": "completion",
     "demo": "demo",
     "inspect": "inspect",

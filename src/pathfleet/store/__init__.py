@@ -8,15 +8,16 @@ passes.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
 from msgspec import Struct
 
-from pathfleet.errors import SettingsError, ValueTooBig
+from pathfleet.errors import SettingsError, StoreError, ValueTooBig
 
 #: A node value is text of fewer bytes than this (pmxcfs: 32 KiB with the closing NUL), whatever the engine.
 VALUE_LIMIT = 32768
@@ -151,11 +152,25 @@ def checked_content(content: bytes) -> bytes:
     return content
 
 
+@asynccontextmanager
+async def within_lease(name: str, lease: asyncio.Timeout) -> AsyncIterator[None]:
+    """Run what a lock's holder does; end it with a StoreError when `lease` is over: others may have the lock then."""
+    try:
+        async with lease:
+            yield
+    except TimeoutError as error:
+        if lease.expired():
+            raise StoreError(
+                f"lock {name!r}: held for all the time that a holder gets; its work was stopped, try again"
+            ) from error
+        raise
+
+
 def open_store(url: str, *, node: str | None = None) -> Store:
     """Return the store at `url`, not yet opened. `node` names the member to write as; None only reads.
 
-    `sqlite:///PATH` is a file on this machine, `pmxcfs:///etc/pve` the cluster file system of Proxmox VE. Raises
-    SettingsError for any other scheme.
+    `sqlite:///PATH` is a file on this machine, `etcd://HOST:PORT,…/PREFIX` an etcd v3 cluster, `pmxcfs:///etc/pve` the
+    cluster file system of Proxmox VE. Raises SettingsError for any other scheme.
     """
     scheme = url.partition(":")[0]
     match scheme:
@@ -167,8 +182,12 @@ def open_store(url: str, *, node: str | None = None) -> Store:
             from pathfleet.store.pmxcfs import PmxcfsStore  # noqa: PLC0415
 
             return PmxcfsStore.from_url(url, node=node)
+        case "etcd":
+            from pathfleet.store.etcd import EtcdStore  # noqa: PLC0415
+
+            return EtcdStore.from_url(url, node=node)
         case _:
-            raise SettingsError(
-                f"store = {url!r}: no engine {scheme!r}; use sqlite:///PATH (an absolute path has three slashes)"
-                " or pmxcfs:///etc/pve"
+            raise SettingsError(  # without the URL: it may have a secret in it
+                f"store: no engine {scheme!r}; use sqlite:///PATH (an absolute path has three slashes),"
+                " etcd://HOST:PORT,…/PREFIX or pmxcfs:///etc/pve"
             )

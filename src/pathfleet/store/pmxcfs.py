@@ -29,6 +29,7 @@ from pathfleet.store import (
     checked_file,
     checked_key,
     checked_value,
+    within_lease,
 )
 from pathfleet.store.pvefs import ClusterFiles, digest
 from pathfleet.store.pvestatus import ClusterStatus, Traces
@@ -188,16 +189,8 @@ class PmxcfsStore:
         token = object()
         try:
             await self._patiently(lambda: self._files.lock(name, token), wait_seconds)
-            lease = asyncio.timeout(self._lease_seconds * 0.9)
-            try:
-                async with lease:
-                    yield
-            except TimeoutError as error:
-                if lease.expired():
-                    raise StoreError(
-                        f"lock {name!r}: held for all the time that a holder gets; its work was stopped, try again"
-                    ) from error
-                raise
+            async with within_lease(name, asyncio.timeout(self._lease_seconds * 0.9)):
+                yield
         finally:  # also when waiting was cancelled: the thread may have got the lock nevertheless
             await self._release(name, token)
 

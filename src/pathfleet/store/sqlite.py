@@ -31,6 +31,7 @@ from pathfleet.store import (
     checked_file,
     checked_key,
     checked_value,
+    within_lease,
 )
 from pathfleet.store.database import Database
 
@@ -181,16 +182,9 @@ class SQLiteStore:
         node, name, token = self._writer(), checked_file(name), secrets.token_hex(16)
         try:
             await self._acquire(name, token, node, wait_seconds)
-            lease = asyncio.timeout(self._lease_seconds * 0.9)  # over before anybody else can have the lock
-            try:
-                async with lease:
-                    yield
-            except TimeoutError as error:
-                if lease.expired():
-                    raise StoreError(
-                        f"lock {name!r}: held for all the time that a holder gets; its work was stopped, try again"
-                    ) from error
-                raise
+            # over before anybody else can have the lock
+            async with within_lease(name, asyncio.timeout(self._lease_seconds * 0.9)):
+                yield
         finally:  # also when waiting was cancelled: the thread may have got the lock nevertheless
             await self._release(name, token)
 
