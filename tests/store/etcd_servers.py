@@ -23,9 +23,7 @@ class EtcdServers:
 
     def __init__(self, directory: Path, count: int, *, options: Sequence[str] = (), tls: bool = False) -> None:
         self.directory = directory
-        ports = free_ports(2 * count)
-        self.endpoints = [f"127.0.0.1:{port}" for port in ports[:count]]
-        self._peers = [f"http://127.0.0.1:{port}" for port in ports[count:]]
+        self.endpoints, self._peers = self._addresses(count)
         self._options = list(options)
         self._scheme = "https" if tls else "http"
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -92,6 +90,14 @@ class EtcdServers:
         for process in self._processes.values():
             process.kill()
         self.kill(*self._processes)
+
+    def _addresses(self, count: int) -> tuple[list[str], list[str]]:
+        """Return where each member is reached by clients, and the URL by which the others reach it."""
+        ports = free_ports(2 * count)
+        return (
+            [f"127.0.0.1:{port}" for port in ports[:count]],
+            [f"http://127.0.0.1:{port}" for port in ports[count:]],
+        )
 
     def _command(self, member: int) -> list[str]:
         assert PROGRAM is not None
