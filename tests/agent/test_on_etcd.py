@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -66,6 +68,22 @@ async def until_all_say(servers: EtcdServers, word: bytes) -> None:
             if all(word in values.get(name, {}).get("multipath", b"") for name in NAMES):
                 return
             await asyncio.sleep(0.1)
+
+
+async def test_the_log_has_a_line_for_each_change_and_none_for_each_question_to_etcd(
+    servers: EtcdServers, tmp_path: Path
+) -> None:
+    environment = {
+        "PATHFLEET_STORE": f"etcd://{','.join(servers.endpoints)}/log",
+        "PATHFLEET_STATE_DIRECTORY": str(tmp_path),
+        "PATHFLEET_MULTIPATHD_SOCKET": str(tmp_path / "absent"),
+        "PATHFLEET_NODE": "n1",
+    }
+    command = [sys.executable, "-m", "pathfleet", "agent", "--once"]
+    agent = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+    _, log = await asyncio.wait_for(agent.communicate(), PATIENCE_SECONDS)
+    assert b"not-running" in log
+    assert b"httpx" not in log
 
 
 async def test_a_leader_killed_and_a_quorum_lost_end_no_agent_and_lose_no_report(

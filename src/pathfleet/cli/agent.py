@@ -53,6 +53,9 @@ def _log_to_stderr(current: Settings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JournalFormatter() if journal else logging.Formatter(_LINE))
     logging.basicConfig(level=current.log_level.upper(), handlers=[handler])
+    # a line for each question to etcd is only for who looks for a defect
+    for client in ("httpx2", "httpcore2"):
+        logging.getLogger(client).setLevel(logging.WARNING if current.log_level != "debug" else logging.DEBUG)
 
 
 _LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"

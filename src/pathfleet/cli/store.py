@@ -30,7 +30,12 @@ def check_(ctx: click.Context, output: str) -> None:
     render.show(
         {"store": current.store_url, "steps": steps},
         output,
-        lambda: render.print_table(current.store_url, ("OUTCOME", "STEP", "TOOK", "SAYS"), rows),
+        lambda: _print(current.store_url, rows),
     )
     if any(step.outcome != "ok" for step in steps):
         ctx.exit(EXIT_UNAVAILABLE)
+
+
+def _print(url: str, rows: list[tuple[str, str, str, str]]) -> None:
+    render.print_line(url)
+    render.print_table(None, ("OUTCOME", "STEP", "TOOK", "SAYS"), rows)
