@@ -5,14 +5,12 @@ Knows files and names, not etcd. A file is complete or not there; keys are mode 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import secrets
 import shutil
 import ssl
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +19,12 @@ from typing import Final
 from msgspec import Struct
 
 from pathfleet.errors import StoreError
+from pathfleet.system.program import run
 
 #: Ten years: the authority, and each certificate that it signs.
 VALID_DAYS: Final = 3650
 
 _DEADLINE_SECONDS: Final = 30.0
-_SAID_LIMIT: Final = 300
 
 # A configuration of our own: the system's openssl.cnf may add extensions that contradict ours.
 _AUTHORITY_FORM: Final = """\
@@ -158,18 +156,10 @@ def _new_key(file: Path) -> Sequence[str]:
 
 
 async def _openssl(*arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        program(), *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, umask=0o077
+    await run(
+        program(),
+        *arguments,
+        deadline_seconds=_DEADLINE_SECONDS,
+        name=f"openssl {arguments[0]}",
+        umask=0o077,
     )
-    try:
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            _, complaint = await process.communicate()
-    except TimeoutError as error:
-        raise StoreError(f"openssl {arguments[0]} was not done within {_DEADLINE_SECONDS:g} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        said = complaint.decode(errors="replace").strip()[-_SAID_LIMIT:] or "nothing"
-        raise StoreError(f"openssl {arguments[0]} ended with {process.returncode}, saying: {said}")

@@ -5,11 +5,9 @@ Knows nothing of certificates' content nor of other members.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
-from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from pathfleet.errors import StoreError
+from pathfleet.system import program
 from pathfleet.system.certificates import write
 
 CLIENT_PORT: Final = 2379
@@ -24,7 +23,6 @@ PEER_PORT: Final = 2380
 
 #: systemd itself gives up on a start after 90 s (systemd-system.conf(5), DefaultTimeoutStartSec=).
 _DEADLINE_SECONDS: Final = 120.0
-_SAID_LIMIT: Final = 300
 _HEAD: Final = "# Written by `pathfleet cluster`; `pathfleet cluster leave` brings back what was here before.\n"
 
 #: Runs a program with arguments to its end; raises StoreError when it cannot or the program fails.
@@ -39,25 +37,12 @@ class Files(Struct, frozen=True):
     key: Path
 
 
-async def run(program: str, *arguments: str) -> None:
-    """Run a program. Raises StoreError with what it said."""
-    words = " ".join((program, *arguments))
+async def run(name: str, *arguments: str) -> None:
+    """Run a program. Raises StoreError with what it said, and where there is more."""
     try:
-        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
-    except OSError as error:
-        raise StoreError(f"cannot run `{words}`: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(_DEADLINE_SECONDS):
-            _, complaint = await process.communicate()
-    except TimeoutError as error:
-        raise StoreError(f"`{words}` was not done within {_DEADLINE_SECONDS:g} s; see: journalctl -u etcd") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        said = complaint.decode(errors="replace").strip()[-_SAID_LIMIT:] or "nothing"
-        raise StoreError(f"`{words}` ended with {process.returncode}, saying: {said}; see: journalctl -u etcd")
+        await program.run(name, *arguments, deadline_seconds=_DEADLINE_SECONDS)
+    except StoreError as error:
+        raise StoreError(f"{error}; see: journalctl -u etcd") from error
 
 
 class EtcdService(Struct, frozen=True):
