@@ -4,7 +4,7 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
 
-.PHONY: demo test lint check bench vm-record dist clean help
+.PHONY: demo test lint check bench dist clean help
 
 help:
 	@echo "make demo       a simulated cluster with real agents, in a minute"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pathfleet.errors import SettingsError
 from pathfleet.lab import control
-from pathfleet.lab.control import FAULT_NAMES, Answer, Control, Question, ask
+from pathfleet.lab.control import Answer, Control, Question, ask
 from pathfleet.lab.faults import FAULTS
 from pathfleet.lab.san import Applied, San
 from tests.fakes import open_descriptors
@@ -262,7 +262,3 @@ async def test_an_answer_that_is_none_is_no_lab(tmp_path: Path) -> None:
     async with await asyncio.start_unix_server(say, tmp_path / "control"):
         with pytest.raises(SettingsError, match="no lab answers"):
             await told(tmp_path / "control", Question("show"))
-
-
-def test_the_names_of_faults_are_all_of_them() -> None:
-    assert tuple(FAULTS) == FAULT_NAMES

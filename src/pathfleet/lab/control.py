@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -16,10 +15,8 @@ from msgspec import Struct
 
 from pathfleet.errors import PathfleetError, SettingsError
 from pathfleet.lab import timeline
-from pathfleet.lab.faults import FAULTS, inflict, relieve
+from pathfleet.lab.faults import inflict, relieve
 from pathfleet.lab.san import Applied, San
-
-log = logging.getLogger(__name__)
 
 _LINE_LIMIT = 1 << 20
 _DEADLINE_SECONDS = 10.0
@@ -140,7 +137,3 @@ def ask(address: Path, question: Question) -> Answer:
     if answer.error is not None:
         raise SettingsError(answer.error)
     return answer
-
-
-#: What can be broken how, for help and completion.
-FAULT_NAMES = tuple(FAULTS)

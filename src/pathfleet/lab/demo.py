@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import re
 import shutil
@@ -32,8 +31,6 @@ from pathfleet.lab.topology import Topology
 from pathfleet.store import open_store
 from pathfleet.system.multipathd import Multipathd
 from pathfleet.system.notify import Notifier
-
-log = logging.getLogger(__name__)
 
 #: Up to so many path devices in all, the commands see a sysfs of each host; more take too long to write.
 _SHOWN_PATHS = 2_000
