@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.row import Row
-from pathfleet.cluster import view
-from pathfleet.cluster.view import NodeView
+from pathfleet.cluster import live
+from pathfleet.core.column import Column
 from pathfleet.store import open_store
 
 _DEADLINE_SECONDS = 300
@@ -60,11 +60,11 @@ def _measured(what: str, topology: str, directory: Path, hosts: int) -> Iterator
             lab.send_signal(signal.SIGTERM)
 
 
-def _all_degraded(nodes: list[NodeView]) -> bool:
-    return all(map_.state == "degraded" for node in nodes for map_ in (node.maps or {}).values())
+def _all_degraded(nodes: list[Column]) -> bool:
+    return all(map_.state == "degraded" for node in nodes for map_ in node.maps.values())
 
 
-def _until(directory: Path, reached: Callable[[list[NodeView]], bool]) -> None:
+def _until(directory: Path, reached: Callable[[list[Column]], bool]) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
     database = directory / "store/cluster.db"
     while not database.exists() or not reached(asyncio.run(_nodes(f"sqlite://{database}"))):
@@ -73,9 +73,9 @@ def _until(directory: Path, reached: Callable[[list[NodeView]], bool]) -> None:
         time.sleep(0.5)
 
 
-async def _nodes(url: str) -> list[NodeView]:
+async def _nodes(url: str) -> list[Column]:
     async with open_store(url) as store:
-        return await view.nodes(store, time.time())
+        return await live.columns(store, time.time())
 
 
 def _break(directory: Path, component: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pathfleet.agent import loop as agent_loop
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.loop import Agent, UeventSource
-from pathfleet.cluster import view
+from pathfleet.cluster import live
 from pathfleet.core import maps
 from pathfleet.core.maps import Map
 from pathfleet.errors import CannotTell, StoreUnavailable
@@ -293,9 +293,7 @@ async def test_two_agents_share_a_store_and_each_tells_of_its_own_node(tmp_path:
 
     assert all(await asyncio.gather(once("one", GOOD), once("two", BAD)))
     async with store(None) as reader:
-        one, two = await view.nodes(reader, time.time())
-    assert one.maps is not None
-    assert two.maps is not None
+        one, two = await live.columns(reader, time.time())
     assert (one.node, one.online, one.maps[WWID].state, one.doubt) == ("one", True, "optimal", None)
     assert (two.node, two.online, two.maps[WWID].state, two.doubt) == ("two", True, "degraded", None)
 

@@ -13,12 +13,12 @@ import pytest
 
 from pathfleet.agent.collect import Collector, Snapshot
 from pathfleet.agent.loop import Agent
-from pathfleet.cluster import view
-from pathfleet.cluster.view import NodeView
+from pathfleet.cluster import live
+from pathfleet.core.column import Column, Said
 from pathfleet.core.maps import Map
-from pathfleet.core.node import Versions
+from pathfleet.core.node import PublishedNodeInfo, Versions
 from pathfleet.core.ports import Port
-from pathfleet.core.report import MapReport
+from pathfleet.core.report import MapReport, Report
 from pathfleet.errors import SettingsError
 from pathfleet.lab import san_file
 from pathfleet.lab.clock import Clock
@@ -71,14 +71,14 @@ def ways(map_: Map, ports: Mapping[str, Port]) -> Iterator[Way]:
             yield port.transport, port.initiator, port.target, group.pri
 
 
-async def reports(lab: San, directory: Path) -> list[NodeView]:
+async def reports(lab: San, directory: Path) -> list[Column]:
     """What the real agents of all hosts say in a store."""
     file = directory / "cluster.db"
     for name, node in lab.nodes.items():
         store = SQLiteStore(file, node=name)
         await Agent(store, collector(node), uevents=node.uevents, notifier=Notifier(None)).once()
     async with SQLiteStore(file) as reader:
-        return await view.nodes(reader, time.time())
+        return await live.columns(reader, time.time())
 
 
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
@@ -144,14 +144,15 @@ async def test_a_lun_that_another_node_does_not_report_is_not_shown_to_it(tmp_pa
     assert {lun.hosts for lun in found.luns if lun.wwid != some} == {("pve1",)}
 
 
-def other(node: str, *wwids: str, version: str | None = "0.11.1") -> NodeView:
+def other(node: str, *wwids: str, version: str | None = "0.11.1") -> Column:
     maps = {wwid: MapReport("optimal", 4, 4) for wwid in wwids}
-    return NodeView(node=node, online=True, maps=maps, versions=Versions(None, version))
+    info = PublishedNodeInfo("running", 0, Versions(None, version), time=0)
+    return Column(node, True, Said(Report(maps, 0), info=info))
 
 
 async def test_a_node_that_reported_nothing_is_no_host(tmp_path: Path) -> None:
     snapshot, _ = await surveyed(tmp_path)
-    silent = NodeView(node="pve2", online=False)
+    silent = Column("pve2", False)
     assert [host.name for host in survey("pve1", snapshot, [silent, other("pve3")]).hosts] == ["pve1"]
 
 

@@ -12,8 +12,8 @@ from click.shell_completion import CompletionItem
 from pathfleet.agent.collect import Snapshot
 from pathfleet.cli import local, render
 from pathfleet.cli.demo import default_directory, directory_option
-from pathfleet.cluster import view
-from pathfleet.cluster.view import NodeView
+from pathfleet.cluster import live
+from pathfleet.core.column import Column
 from pathfleet.errors import CannotTell, PathfleetError, SettingsError, StoreError
 from pathfleet.lab import san_file
 from pathfleet.lab.control import Answer, Question, ask
@@ -137,11 +137,11 @@ def import_(ctx: click.Context, to: Path | None) -> None:
     click.echo(f"{to}: {len(topology.luns)} LUNs; rehearse with `pathfleet demo --topology {to}`")
 
 
-async def _this_node_and_others(current: Settings) -> tuple[Snapshot, list[NodeView]]:
+async def _this_node_and_others(current: Settings) -> tuple[Snapshot, list[Column]]:
     snapshot = await local.collector(current).collect()
     try:
         async with open_store(current.store_url) as store:
-            return snapshot, await view.nodes(store, time.time())
+            return snapshot, await live.columns(store, time.time())
     except StoreError as error:
         click.echo(f"pathfleet: only this node is known: {error}", err=True)
         return snapshot, []

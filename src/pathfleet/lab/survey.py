@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from pathfleet.agent.collect import Snapshot
-from pathfleet.cluster.view import NodeView
+from pathfleet.core.column import Column
 from pathfleet.core.health import Verdict
 from pathfleet.errors import SettingsError
 from pathfleet.lab import identity
@@ -45,7 +45,7 @@ class _Seen(Struct, frozen=True):
     best: bool
 
 
-def survey(node: str, snapshot: Snapshot, others: Sequence[NodeView]) -> Topology:
+def survey(node: str, snapshot: Snapshot, others: Sequence[Column]) -> Topology:
     """Return the topology. Raises SettingsError if no path's two ports are known."""
     seen = [path for verdict in snapshot.verdicts for path in _paths(verdict, snapshot)]
     if not seen:
@@ -57,8 +57,8 @@ def survey(node: str, snapshot: Snapshot, others: Sequence[NodeView]) -> Topolog
     switches = {port: f"switch-{_letter(fabric)}" for port, fabric in fabrics.items()}
     arrays, controllers = _arrays(seen, snapshot, switches)
     hosts = [_this_host(node, snapshot, seen, switches)]
-    hosts += [_other_host(view, hosts[0]) for view in others if view.node != node and view.maps]
-    reported = {view.node: set(view.maps or ()) for view in others} | {node: {path.wwid for path in seen}}
+    hosts += [_other_host(other, hosts[0]) for other in others if other.node != node and other.maps]
+    reported = {other.node: set(other.maps) for other in others} | {node: {path.wwid for path in seen}}
     return checked(
         Topology(
             name=node,
@@ -163,18 +163,18 @@ def _this_host(node: str, snapshot: Snapshot, seen: Iterable[_Seen], switches: M
     return Host(node, _nearest(snapshot.version), ports)
 
 
-def _other_host(view: NodeView, like: Host) -> Host:
+def _other_host(other: Column, like: Host) -> Host:
     ports = tuple(
         Initiator(
-            f"{view.node}-hba{number}",
+            f"{other.node}-hba{number}",
             port.switch,
             port.transport,
-            identity.wwpn(f"{view.node}-hba{number}") if port.transport == "fc" else _made_up_ip(view.node, number),
-            _initiator_node(view.node, port.transport),
+            identity.wwpn(f"{other.node}-hba{number}") if port.transport == "fc" else _made_up_ip(other.node, number),
+            _initiator_node(other.node, port.transport),
         )
         for number, port in enumerate(like.ports)
     )
-    return Host(view.node, _nearest(view.versions.multipath_tools), ports)
+    return Host(other.node, _nearest(other.said.info.versions.multipath_tools if other.said.info else None), ports)
 
 
 def _initiator_node(node: str, transport: SanTransport) -> str:
