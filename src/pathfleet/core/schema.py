@@ -83,7 +83,7 @@ PROPERTIES: tuple[Property, ...] = (
         "failback",
         "When I/O returns to the best group once that works again: at once, never by itself, or after a while.",
         words=("immediate", "manual", "followover"),
-        minimum=0,
+        minimum=1,
         maximum=86400,
         unit="seconds",
         default="manual",
@@ -367,7 +367,7 @@ PROPERTIES: tuple[Property, ...] = (
     _number(
         "rr-min-io",
         "How much I/O went to a path before the next one, on kernels before 2.6.31.",
-        minimum=0,
+        minimum=1,
         maximum=_LARGE,
         unit="requests",
         default="1000",
@@ -378,7 +378,7 @@ PROPERTIES: tuple[Property, ...] = (
     _number(
         "rr-min-io-rq",
         "How much I/O went to a path before the next one.",
-        minimum=0,
+        minimum=1,
         maximum=_LARGE,
         unit="requests",
         default="1",

@@ -83,7 +83,7 @@ class Configuration(Struct, frozen=True):
         """Whether a LUN on these devices gets a map."""
         if self.is_blacklisted(wwid, devices):
             return False
-        strict = self.defaults.get("find_multipaths") in ("strict", "no")
+        strict = self.defaults.get("find_multipaths") == "strict"
         return not strict or self.wwids is None or wwid in self.wwids
 
     def is_blacklisted(self, wwid: str, devices: Iterable[str]) -> bool:
@@ -160,7 +160,7 @@ Statement = tuple[tuple[str, ...], str, str]
 def _sections(text: str) -> Iterator[Statement]:
     """Yield each statement: the sections around it, its keyword and value; a section that closes has no keyword."""
     around: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = [
             match[1].replace('""', '"') if match[1] is not None else match[2] or match[3]
             for match in _WORD.finditer(line[:_LINE_LIMIT])
