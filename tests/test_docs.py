@@ -8,6 +8,8 @@ import click
 import msgspec
 import pytest
 
+from pathfleet.api.operation import Operation
+from pathfleet.api.server import OPERATIONS
 from pathfleet.cli import pathfleet
 from pathfleet.core.health import Flag, Health
 from pathfleet.core.node import Daemon
@@ -16,6 +18,7 @@ from pathfleet.settings import Settings
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CLI = (DOCS / "reference/cli.md").read_text()
+API = (DOCS / "reference/api.md").read_text()
 
 
 def commands(group: click.Group = pathfleet, path: str = "pathfleet") -> Iterator[tuple[str, click.Command]]:
@@ -59,6 +62,19 @@ def test_every_word_of_a_verdict_is_in_the_operations_or_wire_document(word: str
 def test_every_link_leads_to_a_file(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
         assert (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_operation_is_in_the_reference(operation: Operation) -> None:
+    lines = [line for line in API.splitlines() if re.search(rf"`?{re.escape(operation.path)}`", line)]
+    assert any(re.search(rf"`{operation.method}[ `]", line) for line in lines)
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    golden = (ROOT / "tests/api/metrics.txt").read_text()
+    for name in re.findall(r"^# HELP (\S+)", golden, re.MULTILINE):
+        last = name.removeprefix("pathfleet_multipath_device")
+        assert f"`{name}`" in API or f"`{name}_info`" in API or f"`{last}`" in API, name
 
 
 def test_the_makefile_has_the_commands_that_the_readme_names() -> None:

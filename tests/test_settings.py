@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pathfleet.errors import SettingsError
-from pathfleet.settings import Settings, load
+from pathfleet.settings import Endpoint, Settings, load
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +89,68 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(AttributeError):
         Settings().node = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8440", "127.0.0.1", 8440),
+        ("[2001:db8::7]:1", "2001:db8::7", 1),
+        ("pve-1.example.org:65535", "pve-1.example.org", 65535),
+    ],
+)
+def test_an_endpoint_is_a_host_and_a_port(text: str, host: str, port: int) -> None:
+    endpoint = Endpoint.parse(text)
+    assert (endpoint.host, endpoint.port, str(endpoint)) == (host, port, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8440", ":8440", "host", "host:", "host:65536", "::1:8440", "[:::]:1", "a b:1", "-x:1"]
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        Endpoint.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("api-listen", "localhost:8440"),
+        ("api-listen", "8440"),
+        ("api-address", "https://x:1"),
+        ("api-socket", "api.sock"),
+        ("api-certificate", "/only/one.crt"),
+    ],
+)
+def test_an_api_setting_that_cannot_be_used_is_refused(file: Path, setting: str, value: str) -> None:
+    file.write_text(f'{setting} = "{value}"\n')
+    with pytest.raises(SettingsError, match=str(file)):
+        load(file, {})
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "public"),
+    [
+        ("", "", None),
+        ("127.0.0.1:8440", "", None),
+        ("[::1]:8440", "", None),
+        ("127.0.0.1:8440", "pve1:1", "pve1:1"),
+        ("192.0.2.7:8440", "", "192.0.2.7:8440"),
+        ("192.0.2.7:8440", "pve1:1", "pve1:1"),
+        ("0.0.0.0:8440", "", f"{os.uname().nodename}:8440"),
+        ("[::]:8440", "", f"{os.uname().nodename}:8440"),
+    ],
+)
+def test_other_nodes_are_told_an_address_that_they_can_reach(listen: str, address: str, public: str | None) -> None:
+    found = Settings(api_listen=listen, api_address=address).api_public
+    assert (None if found is None else str(found)) == public
+
+
+def test_the_api_s_socket_lies_where_systemd_made_room_or_in_the_state_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pathfleet.settings._RUNTIME_DIRECTORY", tmp_path / "run")
+    assert Settings(state_directory="/srv/x").api_socket_file == Path("/srv/x/api.sock")
+    (tmp_path / "run").mkdir()
+    assert Settings(state_directory="/srv/x").api_socket_file == tmp_path / "run/api.sock"
+    assert Settings(api_socket="/y").api_socket_file == Path("/y")

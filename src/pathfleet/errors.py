@@ -6,11 +6,20 @@ PathfleetError
 ├── NotRunning            nobody to ask: multipathd is not running (or not installed)
 ├── Malformed             a value from a peer that is not what its key promises
 │   └── Torn              its chunks are of two generations: it is being written, read it again
-└── StoreError            the cluster's memory did not do what was asked
-    ├── StoreUnavailable  it cannot be reached or read at all
-    ├── ValueTooBig       one value exceeds what the engine takes
-    ├── Conflict          compare-and-swap lost: somebody else wrote first
-    └── LockBusy          the lock was not free before the deadline
+├── StoreError            the cluster's memory did not do what was asked
+│   ├── StoreUnavailable  it cannot be reached or read at all
+│   ├── ValueTooBig       one value exceeds what the engine takes
+│   ├── Conflict          compare-and-swap lost: somebody else wrote first
+│   └── LockBusy          the lock was not free before the deadline
+├── Refused               what somebody asked for is not done
+│   ├── BadRequest        parameters cannot be used, each with its reason
+│   ├── Unauthorised      nobody knows who asks
+│   ├── Forbidden         it is known who asks, and it is not theirs to ask
+│   ├── NotFound          there is no such thing
+│   ├── NotAllowed        the thing is there, but cannot be used this way
+│   ├── TooBig            the request has more bytes than are read
+│   └── TooMany           too often: later again
+└── Unreachable           another node did not answer
 
 The text of an error is for an operator: what happened, where, and what to do next. `code` is for programs and
 never changes; `status` is the HTTP status that the API answers with.
@@ -100,3 +109,77 @@ class LockBusy(StoreError):
 
     code = "lock-busy"
     status = 409
+
+
+class Refused(PathfleetError):
+    """What was asked for is not done, and asking the same again will not help; nothing was changed."""
+
+    code = "refused"
+    status = 400
+
+
+class BadRequest(Refused):
+    """Parameters cannot be used; `errors` says why, by their names."""
+
+    code = "bad-request"
+
+    def __init__(self, errors: dict[str, str], message: str | None = None) -> None:
+        super().__init__(message or "; ".join(f"{name}: {why}" for name, why in errors.items()))
+        self.errors = errors
+
+
+class Unauthorised(Refused):
+    """Who asks did not say who they are, or cannot be who they say."""
+
+    code = "unauthorised"
+    status = 401
+
+
+class Forbidden(Refused):
+    """The role of who asks does not allow it."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(Refused):
+    """What is named does not exist."""
+
+    code = "not-found"
+    status = 404
+
+
+class NotAllowed(Refused):
+    """What is named cannot be used this way; `allowed` are the methods that can."""
+
+    code = "not-allowed"
+    status = 405
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class TooBig(Refused):
+    """A request has more bytes than are read."""
+
+    code = "too-big"
+    status = 413
+
+
+class TooMany(Refused):
+    """Too many attempts; the next is looked at after `retry_seconds`."""
+
+    code = "too-many"
+    status = 429
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class Unreachable(PathfleetError):
+    """Another node, which was to be asked, did not answer or not in a way that can be used."""
+
+    code = "unreachable"
+    status = 503

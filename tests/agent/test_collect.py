@@ -71,7 +71,7 @@ def device(root: Path, dm: str, *, slaves: tuple[str, ...] = ()) -> None:
         (directory / "slaves" / slave).mkdir(parents=True)
 
 
-class TestTheThreeAnswersAre:
+class TestTheAnswersAre:
     async def test_running_with_maps(self, tmp_path: Path) -> None:
         found = await collector(Told(TWO), tmp_path).collect()
         assert (found.daemon, found.reason, found.version) == (Daemon.RUNNING, None, "0.9.4")
@@ -89,6 +89,21 @@ class TestTheThreeAnswersAre:
         device(tmp_path, "dm-0")
         found = await collector(Told(NotRunning("it is not there")), tmp_path).collect()
         assert found.reason == "it is not there; the kernel has 1 multipath map(s) whose paths nobody checks now"
+
+    async def test_not_installed(self, tmp_path: Path) -> None:
+        """The daemon does not run and its program is nowhere: another answer than one that was stopped."""
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "sbin").mkdir()
+        absent = Multipathd(
+            pid_file=tmp_path / "multipathd.pid", proc=tmp_path / "proc", search_path=str(tmp_path / "sbin")
+        )
+        found = await Collector(absent, sysfs=Sysfs(tmp_path)).collect()
+        assert found.daemon is Daemon.NOT_INSTALLED
+        assert "is not installed on this node; install it" in (found.reason or "")
+        program = tmp_path / "sbin" / "multipathd"
+        program.touch(0o755)
+        found = await Collector(absent, sysfs=Sysfs(tmp_path)).collect()
+        assert found.daemon is Daemon.NOT_RUNNING
 
     async def test_cannot_tell(self, tmp_path: Path) -> None:
         found = await collector(Told(CannotTell("it hangs")), tmp_path).collect()

@@ -207,12 +207,12 @@ async def test_the_settings_files_show_each_host_to_the_commands(
         ran = await run_beside("--config", str(demo.settings_file(host)), "status", "-o", "json")
         found = json.loads(ran.out)
     assert {row["transport"] for row in rows} == transports
-    assert [(row["node"], row["online"], row["daemon"], row["doubt"]) for row in found] == [
+    assert [(row["node"], row["online"], row["daemon"], row["reason"]) for row in found["nodes"]] == [
         (host, True, "running", None) for host in demo.san.nodes
     ]
-    assert [set(row["maps"]) for row in found] == [
-        {wwid for wwid, *_ in expected(demo.san.topology, host)} for host in demo.san.nodes
-    ]
+    assert {(lun["wwid"], host, cell["state"]) for lun in found["luns"] for host, cell in lun["nodes"].items()} == {
+        (wwid, host, health) for host in demo.san.nodes for wwid, *_, health in expected(demo.san.topology, host)
+    }
 
 
 def expected(topology: Topology, host: str) -> set[tuple[str, int, str, str]]:
@@ -297,8 +297,8 @@ async def test_a_daemon_in_trouble_is_reported_so(tmp_path: Path, fault: str, wo
 
 async def until_said(node: Node, store: SQLiteStore, word: str) -> None:
     async def is_so() -> bool:
-        values = await store.values(node.name)
-        return node_value.decode(values[node_value.KEY]).multipathd == word
+        said = (await store.values(node.name)).get(node_value.KEY)
+        return said is not None and node_value.decode(said).multipathd == word
 
     node.channel.send(Uevent("change", "dm-0"))  # else it waits for the next poll
     await until(is_so)

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from pathfleet.agent.baseline import Baseline, Counts, counts
-from pathfleet.core.dmstatus import KernelPath, unmangled
-from pathfleet.core.health import Facts, KernelMap, Verdict, judge
+from pathfleet.agent.kernel import SETTLE_SECONDS, Kernel, KernelPaths
+from pathfleet.core.health import Facts, Verdict, judge
 from pathfleet.core.maps import Map
 from pathfleet.core.node import Daemon
 from pathfleet.errors import CannotTell, NotRunning, SettingsError
 from pathfleet.system import devicemapper
+from pathfleet.system.multipathd import NotInstalled
 from pathfleet.system.sysfs import Sysfs
 
 log = logging.getLogger(__name__)
 
-# What changes with an event if at all (sizes, ports), or with an upgrade (the version), is asked again after this.
+# The version changes with an upgrade, which restarts the daemon; it is asked again after this anyway.
 _KEEP_SECONDS = 60.0
-# A map that multipathd does not list may be about to be: only after this long it counts as forgotten.
-_SETTLE_SECONDS = 5.0
-
-KernelPaths = Mapping[str, tuple[KernelPath, ...]]
 
 
 class Daemonlike(Protocol):
@@ -54,7 +51,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Collector:
-    """Collects again and again; remembers what only a living path tells (its transport) and what rarely changes."""
+    """Collects again and again; remembers what only a living path tells (its transport), and the last finding."""
 
     def __init__(
         self,
@@ -63,20 +60,14 @@ class Collector:
         sysfs: Sysfs | None = None,
         baseline: Baseline | None = None,
         kernel_paths: Callable[[], Awaitable[KernelPaths]] = devicemapper.kernel_paths,
-        settle_seconds: float = _SETTLE_SECONDS,
+        settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._multipathd = multipathd
-        self._sysfs = sysfs or Sysfs()
+        self._kernel = Kernel(sysfs or Sysfs(), kernel_paths=kernel_paths, settle_seconds=settle_seconds)
         self._baseline = baseline
-        self._kernel_paths = kernel_paths
-        self._settle_seconds = settle_seconds
         self._baseline_trouble: str | None = None
         self._last: Snapshot | None = None
         self._maps: tuple[Map, ...] = ()
-        self._forgotten: list[Map] = []
-        self._missed_since: dict[str, float] = {}
-        self._from_sysfs = Facts()
-        self._sysfs_until = -math.inf
         self._transports: dict[str, str] = {}
         self._version: str | None = None
         self._version_until = -math.inf
@@ -87,21 +78,25 @@ class Collector:
             maps = await self._multipathd.maps()
         except NotRunning as error:
             self._version_until = -math.inf
-            return Snapshot(Daemon.NOT_RUNNING, f"{error}{await asyncio.to_thread(self._unwatched)}")
+            daemon = Daemon.NOT_INSTALLED if isinstance(error, NotInstalled) else Daemon.NOT_RUNNING
+            return Snapshot(daemon, f"{error}{await self._unwatched()}")
         except CannotTell as error:
             return Snapshot(Daemon.CANNOT_TELL, str(error), version=self._version)
-        facts, version = await self._facts(maps), await self._known_version()
+        of_kernel, forgotten = await self._kernel.look(maps)
+        facts = msgspec.structs.replace(of_kernel, baseline=self._accepted(), transports=self._transports)
+        version = await self._known_version()
         last = self._last
+        # a map is forgotten or no longer with a change of `facts.kernel`
         if last is None or maps is not self._maps or (facts, version) != (last.facts, last.version):
-            verdicts = tuple([judge(map_, facts) for map_ in (*maps, *self._forgotten)])
+            verdicts = tuple([judge(map_, facts) for map_ in (*maps, *forgotten)])
             self._transports = {v.map.uuid: v.transport for v in verdicts if v.transport}
             self._last, self._maps = Snapshot(Daemon.RUNNING, None, verdicts, facts, version), maps
             return self._last
         return last
 
     def expect_change(self) -> None:
-        """Ask sysfs again, although multipathd may say the same: something happened."""
-        self._sysfs_until = -math.inf
+        """Ask the kernel again, although multipathd may say the same: something happened."""
+        self._kernel.expect_change()
 
     def accept_growth(self, snapshot: Snapshot) -> None:
         """Let the accepted number of paths rise to what was seen; trouble is logged, not raised."""
@@ -126,65 +121,9 @@ class Collector:
             self._baseline_trouble = error
             log.warning("baseline-not-kept error=%s", error)
 
-    async def _facts(self, maps: tuple[Map, ...]) -> Facts:
-        now = asyncio.get_running_loop().time()
-        if maps is not self._maps or now > self._sysfs_until:
-            self._from_sysfs = await asyncio.to_thread(self._read_sysfs, maps, now)
-            settled = len(self._missed_since) == len(self._forgotten)
-            self._sysfs_until = now + (_KEEP_SECONDS if settled else self._settle_seconds)
-        pathless = [map_ for map_ in maps if not any(group.paths for group in map_.path_groups)]
-        pathless += self._forgotten
-        return msgspec.structs.replace(
-            self._from_sysfs,
-            kernel=await self._kernel(pathless) if pathless else {},
-            baseline=self._accepted(),
-            transports=self._transports,
-        )
-
-    def _read_sysfs(self, maps: Sequence[Map], now: float) -> Facts:
-        self._forgotten = self._forgotten_of(maps, now)
-        maps = (*maps, *self._forgotten)
-        sizes = {map_.sysfs: self._sysfs.size_bytes(map_.sysfs) for map_ in maps}
-        ports = self._sysfs.ports(path.dev for map_ in maps for group in map_.path_groups for path in group.paths)
-        return Facts(sizes={dm: size for dm, size in sizes.items() if size is not None}, ports=ports)
-
-    def _forgotten_of(self, maps: Sequence[Map], now: float) -> list[Map]:
-        """Return the kernel's maps that multipathd does not list, as maps without paths.
-
-        0.8.5 drops a map from its list when its LUN is blacklisted, although the kernel goes on using it. A map that
-        is just being made is not listed either, so one counts when it has been missed for a while.
-        """
-        listed = {map_.uuid for map_ in maps}
-        kernel = self._sysfs.multipath_maps() or {}
-        self._missed_since = {wwid: self._missed_since.get(wwid, now) for wwid in kernel if wwid not in listed}
-        return [
-            Map(kernel[wwid].name or wwid, wwid, kernel[wwid].dm)
-            for wwid, since in sorted(self._missed_since.items())
-            if now - since >= self._settle_seconds
-        ]
-
-    async def _kernel(self, pathless: Sequence[Map]) -> dict[str, KernelMap]:
-        """Return what the kernel has of maps that multipathd shows without paths."""
-        try:
-            known = await self._kernel_paths()
-        except CannotTell as error:
-            log.info("kernel-not-asked reason=%s", error)
-            known = {}
-        kernel = {}
-        for map_ in pathless:
-            paths = known.get(unmangled(map_.name))
-            if paths is None:
-                slaves = await asyncio.to_thread(self._sysfs.map_slaves, map_.sysfs)
-                kernel[map_.uuid] = KernelMap(len(slaves or ()))
-            else:
-                kernel[map_.uuid] = KernelMap(len(paths), paths)
-        return kernel
-
-    def _unwatched(self) -> str:
-        maps = self._sysfs.multipath_maps()
-        if not maps:
-            return ""
-        return f"; the kernel has {len(maps)} multipath map(s) whose paths nobody checks now"
+    async def _unwatched(self) -> str:
+        count = await self._kernel.map_count()
+        return f"; the kernel has {count} multipath map(s) whose paths nobody checks now" if count else ""
 
     async def _known_version(self) -> str | None:
         now = asyncio.get_running_loop().time()

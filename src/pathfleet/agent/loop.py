@@ -10,8 +10,9 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Protocol
 
 from pathfleet import __version__
@@ -47,8 +48,16 @@ class UeventSource(Protocol):
         """Wait for the next one that concerns multipath maps."""
 
 
+#: Further tasks by name: each is run again when it fails.
+Tasks = Mapping[str, Callable[[], Awaitable[None]]]
+
+
 class Agent:
-    """One node's agent on an open or still to be opened store."""
+    """One node's agent on an open or still to be opened store.
+
+    `on_store` are further tasks for while the store is open, `beside` for all the time. `introduce` adds to what the
+    node says of itself.
+    """
 
     def __init__(
         self,
@@ -57,12 +66,20 @@ class Agent:
         *,
         uevents: Callable[[], AbstractAsyncContextManager[UeventSource]],
         notifier: Notifier,
+        on_store: Tasks = MappingProxyType({}),
+        beside: Tasks = MappingProxyType({}),
+        introduce: Callable[[NodeInfo], NodeInfo] = lambda info: info,
     ) -> None:
         self._store = store
         self._collector = collector
         self._publisher = Publisher(store)
         self._uevents = uevents
         self._notifier = notifier
+        self._on_store = on_store
+        self._beside = beside
+        self._introduce = introduce
+        #: What was found last; None before the first look, and while there is none.
+        self.snapshot: Snapshot | None = None
         self._start = int(time.time())
         self._wake = asyncio.Event()
         self._seen: str | None = None
@@ -86,7 +103,10 @@ class Agent:
         """Run until cancelled."""
         log.info("agent-starts node=%s version=%s", self._store.node, __version__)
         try:
-            await _for_ever("store", self._session, self._waits)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_for_ever("store", self._session, self._waits))
+                for name, body in self._beside.items():
+                    tasks.create_task(_for_ever(name, body))
         finally:
             log.info("agent-stops node=%s", self._store.node)
 
@@ -95,6 +115,8 @@ class Agent:
             tasks.create_task(_for_ever("uevents", self._listen))
             tasks.create_task(_for_ever("alive", self._stay_alive))
             tasks.create_task(_for_ever("cycles", self._cycles, self._waits))
+            for name, body in self._on_store.items():
+                tasks.create_task(_for_ever(name, body))
 
     def _waits(self, error: Exception) -> None:
         """Say that the agent lives, though it cannot do its work now."""
@@ -102,6 +124,7 @@ class Agent:
         self._notifier.watchdog()
         self._notifier.status(f"in trouble, trying again: {error}")
         self._seen = None  # so that the end of the trouble is shown, too
+        self.snapshot = None  # nobody looks now: the last one says nothing of the present
 
     async def once(self) -> tuple[Snapshot, bool]:
         """Collect and publish once. Returns what was found and whether the store took all of it."""
@@ -110,7 +133,7 @@ class Agent:
             return await self._cycle()
 
     async def _cycle(self) -> tuple[Snapshot, bool]:
-        snapshot = await self._collector.collect()
+        snapshot = self.snapshot = await self._collector.collect()
         published = await self._publisher.publish(snapshot, self._info(snapshot))
         self._collector.accept_growth(snapshot)
         self._say(snapshot)
@@ -155,7 +178,8 @@ class Agent:
             await asyncio.sleep(ALIVE_SECONDS)
 
     def _info(self, snapshot: Snapshot) -> NodeInfo:
-        return NodeInfo(snapshot.daemon.value, self._start, Versions(__version__, snapshot.version), snapshot.reason)
+        versions = Versions(__version__, snapshot.version)
+        return self._introduce(NodeInfo(snapshot.daemon.value, self._start, versions, snapshot.reason))
 
     def _say(self, snapshot: Snapshot) -> None:
         """Log and show a change of what is true; one line for each."""

@@ -27,12 +27,16 @@ _COMMANDS = {
     "baseline": "baseline",
     "cluster": "cluster",
     "completion": "completion",
+    "config": "config",
     "demo": "demo",
+    "events": "events",
     "inspect": "inspect",
     "lab": "lab",
     "maps": "maps",
+    "node": "node",
     "status": "status",
     "store": "store",
+    "token": "token",
 }
 
 

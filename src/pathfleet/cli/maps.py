@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pathfleet.cli import document, local, render
-from pathfleet.cli.document import Answer, MapRow
+from pathfleet.core.answer import Answer, MapRow
 from pathfleet.errors import PathfleetError
 
 

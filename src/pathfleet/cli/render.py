@@ -1,11 +1,16 @@
-"""How answers are printed: tables for people, JSON and YAML for programs; the same words in each."""
+"""How answers are printed: tables for people, JSON and YAML for programs; the same words in each.
+
+Everything leaves through `put`: what the output's encoding does not have becomes `?`, never an error.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +19,9 @@ import msgspec
 F = TypeVar("F", bound=Callable[..., object])
 
 FORMATS = ("table", "json", "yaml")
+
+#: Words with their styles, one after the other; text from a device or a peer is not yet cleaned.
+Line = Sequence[tuple[str, str]]
 
 #: The colour of a word; the word itself always stands there too.
 STYLES = {
@@ -27,6 +35,8 @@ STYLES = {
     "down": "bold red",
     "running": "green",
     "not-running": "yellow",
+    "not-installed": "yellow",
+    "no-maps": "green",
     "cannot-tell": "magenta",
     "online": "green",
     "offline": "bold red",
@@ -52,12 +62,26 @@ def show(document: object, output: str, table: Callable[[], None]) -> None:
         table()
         return
     plain = json.loads(msgspec.json.encode(document))
-    click.echo(json_text(plain) if output == "json" else yaml(plain).rstrip("\n"))
+    put(json_text(plain) if output == "json" else yaml(plain).rstrip("\n"))
 
 
-def json_text(plain: object) -> str:
-    """Return a JSON value as indented JSON, readable, without what would steer a terminal."""
-    lines = json.dumps(plain, indent=2, ensure_ascii=False).split("\n")
+def put(text: str) -> None:
+    """Print text and a line's end."""
+    click.echo(text if is_unicode() else text.encode(_encoding(), "replace").decode(_encoding()))
+
+
+def is_unicode() -> bool:
+    """Whether every character can be printed."""
+    return _encoding().lower().replace("-", "").startswith("utf")
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "ascii"
+
+
+def json_text(plain: object, indent: int | None = 2) -> str:
+    """Return a JSON value as readable JSON, on one line without `indent`, without what would steer a terminal."""
+    lines = json.dumps(plain, indent=indent, ensure_ascii=not is_unicode()).split("\n")
     return "\n".join(line if line.isprintable() else _escaped_where_needed(line) for line in lines)
 
 
@@ -87,12 +111,76 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
     with console.capture() as drawn:
         console.print(table)
     for line in drawn.get().splitlines():
-        click.echo(line.rstrip())
+        put(line.rstrip())
 
 
 def print_line(text: str) -> None:
     """Print one line of plain words, which may have come from a device."""
-    click.echo(clean(text))
+    put(clean(text))
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print lines of words in their styles; the styles only on a terminal."""
+    if not sys.stdout.isatty():
+        for line in lines:
+            print_line("".join(text for text, _ in line).rstrip())
+        return
+    console = _console()
+    with console.capture() as drawn:
+        for line in lines:
+            console.print(text_of(line), soft_wrap=True)
+    for text in drawn.get().splitlines():
+        put(text.rstrip())
+
+
+def text_of(line: Line) -> Any:  # noqa: ANN401 - rich.text.Text, imported late
+    """Return a line as rich's Text, neighbours of one style joined: a wide matrix has tens of thousands of words."""
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    joined = [
+        (clean("".join(text for text, _ in run)), style) for style, run in groupby(line, key=lambda word: word[1])
+    ]
+    return Text.assemble(*joined)
+
+
+def terminal_width() -> int | None:
+    """Return how many columns a line may have; None where the output is no terminal and lines may be any long."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def width_of(text: str) -> int:
+    """Return how many columns text takes on a terminal."""
+    from rich.cells import cell_len  # noqa: PLC0415 - likewise
+
+    return len(text) if text.isascii() else cell_len(clean(text))
+
+
+def cut(text: str, room: int, ellipsis: str) -> str:
+    """Return text in at most `room` columns of a terminal, with the sign of what is left out."""
+    text = clean(text)
+    if width_of(text) <= room:
+        return text
+    text = text[:room]
+    while width_of(text) > room - len(ellipsis):
+        text = text[:-1]
+    return f"{text}{ellipsis}"
+
+
+def columns(rows: Sequence[Line], right: Collection[int] = ()) -> list[Line]:
+    """Return rows of words, one to a column, with the columns aligned; `right` are the places set to the right."""
+    widths = [
+        max(map(width_of, column), default=0)
+        for column in zip(*[[text for text, _ in row] for row in rows], strict=True)
+    ]
+    aligned: list[Line] = []
+    for row in rows:
+        line: list[tuple[str, str]] = []
+        for place, ((text, style), width) in enumerate(zip(row, widths, strict=True)):
+            blanks = " " * (width - width_of(text))
+            line += [(blanks, ""), (text, style)] if place in right else [(text, style), (blanks, "")]
+            line.append(("  ", ""))
+        aligned.append(line[:-1])
+    return aligned
 
 
 def _console() -> Any:  # noqa: ANN401 - rich.console.Console, imported late

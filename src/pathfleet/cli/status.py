@@ -1,68 +1,72 @@
-"""`pathfleet status`: every node of the cluster and what it reports."""
+"""`pathfleet status`: the matrix of the whole cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 
 import click
 
-from pathfleet.cli import local, render
-from pathfleet.cluster import view
-from pathfleet.cluster.view import NodeView
+from pathfleet.cli import local, one_line, render
+from pathfleet.cli.following import until_interrupted
+from pathfleet.cli.overview import Choice, overview
+from pathfleet.cluster import live
+from pathfleet.core.matrix import Document
+from pathfleet.errors import PathfleetError
 from pathfleet.settings import Settings
 from pathfleet.store import open_store
 
-_WORST_FIRST = ("failed", "unknown", "degraded", "optimal")
-
 
 @click.command()
+@click.option("--all", "everything", is_flag=True, help="Show every LUN and every node, however many there are.")
+@click.option("--problems", is_flag=True, help="Show only LUNs and nodes with something to look at.")
+@click.option(
+    "--watch", "watching", is_flag=True, help="Go on, and show every change within a second; ends at Ctrl-C."
+)
+@click.option(
+    "--one-line", "is_plugin", is_flag=True, help="One line for monitoring, with a Nagios plug-in's exit code."
+)
 @render.output_option()
 @click.pass_context
-def status(ctx: click.Context, output: str) -> None:
-    """Show every node of the cluster: whether it is there, its multipathd, its maps by health, and any doubt.
+def status(
+    ctx: click.Context, output: str, *, everything: bool, problems: bool, watching: bool, is_plugin: bool
+) -> None:
+    """Show the cluster: every LUN on every node, the worst first; every node; and what is wrong in words.
 
-    Reads the store; any node answers. Exit code: 0, or 69 when the store cannot be read.
+    Reads the store; any node answers, and none needs an agent of its own. Where there are many LUNs or nodes, those
+    that are well are counted instead of shown.
+
+    Exit code: 0, or 69 when the store cannot be read. With --one-line: 0 OK, 1 WARNING (degraded, or flagged), 2
+    CRITICAL (failed, missing), 3 UNKNOWN (unknown, a node that does not report, the store not readable).
     """
-    found = asyncio.run(_nodes(local.settings(ctx)))
-    render.show(found, output, lambda: _print(found))
+    if (everything and problems) or (is_plugin and (watching or everything or problems)):
+        raise click.UsageError("--all, --problems and --one-line exclude each other, and --one-line --watch")
+    if output != "table" and (watching or is_plugin):
+        raise click.UsageError("--watch and --one-line have one form; `pathfleet events -o json` follows as JSON")
+    if is_plugin:
+        _answer_monitoring(ctx)
+    current = local.settings(ctx)
+    choice = Choice(everything, problems)
+    if watching:
+        from pathfleet.cli.watch import watch  # noqa: PLC0415 - only here
 
-
-async def _nodes(current: Settings) -> list[NodeView]:
-    async with open_store(current.store_url) as store:
-        return await view.nodes(store, time.time())
-
-
-def _print(found: list[NodeView]) -> None:
-    if not found:
-        render.print_line("no node has reported yet; `pathfleet agent` on each node does")
+        until_interrupted(watch(open_store(current.store_url), choice))
         return
-    render.print_table(
-        None,
-        ("NODE", "ONLINE", "MULTIPATHD", "AGE", "MAPS", "HEALTH", "REMARK"),
-        [
-            (
-                node.node,
-                {True: "online", False: "offline", None: "unknown"}[node.online],
-                node.daemon or "unknown",
-                f"{node.age} s" if node.age is not None else "-",
-                str(len(node.maps)) if node.maps is not None else "-",
-                _health(node),
-                "; ".join(filter(None, (node.doubt or node.reason, *node.warnings))),
-            )
-            for node in found
-        ],
-    )
+    found = asyncio.run(look(current))
+    render.show(found, output, lambda: render.print_lines(overview(found, choice, render.terminal_width())))
 
 
-def _health(node: NodeView) -> str:
-    """Return the health of all maps in words; what cannot be taken for the present is unknown, with the last word."""
-    states = Counter(map_.state for map_ in (node.maps or {}).values())
-    words = [f"{states[state]} {state}" for state in sorted(states, key=_severity)]
-    text = ", ".join(words) or ("no maps" if node.daemon == "running" else "-")
-    return f"unknown (last: {text})" if node.doubt else text
+async def look(current: Settings) -> Document:
+    """Return the matrix as the store has it now. Raises StoreError."""
+    async with open_store(current.store_url) as store:
+        return await live.look(store, time.time())
 
 
-def _severity(state: str) -> int:
-    return _WORST_FIRST.index(state) if state in _WORST_FIRST else 1
+def _answer_monitoring(ctx: click.Context) -> None:
+    """Print the one line and end; whatever is the matter, monitoring gets a word that it knows."""
+    try:
+        verdict = one_line.verdict(asyncio.run(look(local.settings(ctx))))
+    except PathfleetError as error:
+        verdict = one_line.unreadable(str(error))
+    render.print_line(verdict.line)
+    ctx.exit(verdict.code)

@@ -14,10 +14,11 @@ KEY = "pathfleet"
 
 
 class Daemon(StrEnum):
-    """multipathd as seen from its node. Three different answers, everywhere."""
+    """multipathd as seen from its node. Different answers, everywhere."""
 
     RUNNING = "running"
     NOT_RUNNING = "not-running"
+    NOT_INSTALLED = "not-installed"
     CANNOT_TELL = "cannot-tell"
 
 
@@ -28,11 +29,13 @@ class Versions(Struct, frozen=True, rename="kebab"):
     multipath_tools: str | None = None
 
 
-class NodeInfo(Struct, frozen=True):
+class NodeInfo(Struct, frozen=True, rename="kebab"):
     """The value without its `time`.
 
     `multipathd` is a word of Daemon, `reason` says why it is not `running`. `start`: epoch seconds at which the
-    agent started. `api`: where its API listens, None if it has none.
+    agent started. `api`: where other nodes reach its API (`https://HOST:PORT`), None if they cannot.
+    `api_certificate` is the SHA-256 of the certificate that they find there, `api_token_hash` that of the secret by
+    which they know this node; both in hexadecimal.
     """
 
     multipathd: str
@@ -40,6 +43,8 @@ class NodeInfo(Struct, frozen=True):
     versions: Versions
     reason: str | None = None
     api: str | None = None
+    api_certificate: str | None = None
+    api_token_hash: str | None = None
 
 
 class PublishedNodeInfo(NodeInfo, frozen=True, kw_only=True):
@@ -50,7 +55,7 @@ class PublishedNodeInfo(NodeInfo, frozen=True, kw_only=True):
 
 def content(info: NodeInfo) -> Content:
     """Return what the key is to say."""
-    body: Content = msgspec.structs.asdict(info)
+    body: Content = msgspec.to_builtins(info)
     return body
 
 

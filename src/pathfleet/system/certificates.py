@@ -1,4 +1,4 @@
-"""Certificates of an etcd cluster's own authority, made by the `openssl` program.
+"""Certificates, made by the `openssl` program: of an etcd cluster's own authority, and one that vouches for itself.
 
 Knows files and names, not etcd. A file is complete or not there; keys are mode 0600.
 """
@@ -6,12 +6,14 @@ Knows files and names, not etcd. A file is complete or not there; keys are mode 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
+import re
 import secrets
 import shutil
 import ssl
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -55,6 +57,22 @@ authorityKeyIdentifier = keyid
 subjectAltName = DNS:{name}, IP:{address}, IP:127.0.0.1
 """
 
+_SELF_SIGNED_FORM: Final = """\
+[req]
+distinguished_name = name
+x509_extensions = server
+prompt = no
+[name]
+CN = pathfleet
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+subjectAltName = {names}
+"""
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+
 
 class Pair(Struct, frozen=True):
     """A certificate and its key, as PEM; the key is a secret."""
@@ -72,12 +90,11 @@ class Authority(Struct, frozen=True):
     @property
     def identity(self) -> str:
         """Eight digits that tell this authority from any other."""
-        der = ssl.PEM_cert_to_DER_cert(self.certificate.read_text("ascii"))
-        return hashlib.sha256(der).hexdigest()[:8]
+        return fingerprint(self.certificate.read_text("ascii"))[:8]
 
     async def make(self) -> None:
         """Make the authority, unless it is there. Raises StoreError."""
-        if self.certificate.exists() and self.key.exists():
+        if _are_there(self.certificate, self.key):
             return
         with _workshop(self.certificate.parent) as work:
             form = work / "form"
@@ -104,6 +121,55 @@ class Authority(Struct, frozen=True):
             pair = Pair((work / "crt").read_text("ascii"), (work / "key").read_text("ascii"))
             check(self.certificate.read_text("ascii"), pair, work)
             return pair
+
+
+async def self_signed(certificate: Path, key: Path, hosts: Iterable[str]) -> None:
+    """Make a server's key and certificate for `hosts` (names and IP addresses), unless they are there.
+
+    Whoever connects is to know it by its fingerprint. Raises StoreError.
+    """
+    if _are_there(certificate, key):
+        return
+    names = ", ".join(dict.fromkeys(_subject(host) for host in hosts if _is_ip(host) or _HOST_NAME.fullmatch(host)))
+    try:
+        with _workshop(certificate.parent) as work:
+            form = work / "form"
+            form.write_text(_SELF_SIGNED_FORM.format(names=names))
+            await _openssl(
+                *("req", "-x509", *_new_key(work / "key"), "-config", str(form)),
+                *("-days", str(VALID_DAYS), "-out", str(work / "crt")),
+            )
+            # The certificate last: where it is, the key is too.
+            write(key, (work / "key").read_text("ascii"), mode=0o600)
+            write(certificate, (work / "crt").read_text("ascii"))
+    except OSError as error:
+        raise StoreError(f"no certificate can be made in {certificate.parent}: {error.strerror}") from error
+
+
+def fingerprint(pem: str) -> str:
+    """Return the SHA-256 of a certificate, the first of a chain, in hexadecimal. Raises ValueError for no PEM."""
+    first = pem[: pem.find(_END) + len(_END)]
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[max(first.find(_BEGIN), 0) :])).hexdigest()
+
+
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
+
+
+def _are_there(*files: Path) -> bool:
+    return all(file.exists() for file in files)
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _subject(host: str) -> str:
+    return f"IP:{host}" if _is_ip(host) else f"DNS:{host}"
 
 
 def check(authority: str, pair: Pair, directory: Path) -> None:

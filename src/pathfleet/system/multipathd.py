@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import shutil
 import socket
 import struct
 from pathlib import Path
+
+from msgspec import Struct
 
 from pathfleet.core import maps
 from pathfleet.core.maps import Map
@@ -22,6 +25,8 @@ from pathfleet.errors import CannotTell, NotRunning
 ADDRESSES = ("/run/multipathd.socket", "@/org/kernel/linux/storage/multipathd")
 PID_FILE = Path("/run/multipathd.pid")
 PROC = Path("/proc")
+#: Where distributions and `make install` put the daemon.
+SEARCH_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 
 #: A little more than uxsock_timeout's default of 4 s, so that a busy daemon's own word arrives.
 DEADLINE_SECONDS = 6.0
@@ -34,14 +39,42 @@ _LENGTH = struct.Struct("@N")
 _PID_LIMIT = 1 << 22
 
 
+#: `pid 120 idle`, from 0.10.0 on also `pid 120 configure (pending reconfigure)`.
+_STATE = re.compile(r"pid (\d+) (\w+)( \(pending reconfigure\))?")
+
+
+class DaemonState(Struct, frozen=True):
+    """The process, its own word for what it does, and whether it is to read its configuration once more."""
+
+    pid: int
+    word: str
+    pending: bool = False
+
+    @property
+    def configured(self) -> bool:
+        """Whether it has read its configuration and works by it (`running`: it checks paths at this moment)."""
+        return self.word in ("idle", "running") and not self.pending
+
+
+class NotInstalled(NotRunning):
+    """multipathd is not running, and its program is nowhere on this node."""
+
+
+class NeedsRoot(CannotTell):
+    """multipathd does this only for root."""
+
+
 class Multipathd:
     """The multipathd of this node, or the one behind `address` (a path, or `@NAME` for an abstract socket)."""
 
-    def __init__(self, address: str = "", *, pid_file: Path = PID_FILE, proc: Path = PROC) -> None:
+    def __init__(
+        self, address: str = "", *, pid_file: Path = PID_FILE, proc: Path = PROC, search_path: str = SEARCH_PATH
+    ) -> None:
         self._address = address
         self._last: tuple[tuple[int, int], tuple[Map, ...]] | None = None
         self._pid_file = pid_file
         self._proc = proc
+        self._search_path = search_path
 
     async def maps(self, *, deadline_seconds: float = DEADLINE_SECONDS) -> tuple[Map, ...]:
         """Return all maps: the same tuple again, while multipathd says the same.
@@ -69,6 +102,43 @@ class Multipathd:
         """Return the version of multipath-tools, None if it does not say."""
         return maps.version_in(await self.ask("help"))
 
+    async def state(self, *, deadline_seconds: float = DEADLINE_SECONDS) -> DaemonState:
+        """Return what multipathd is doing; it answers this even while its maps are locked.
+
+        Raises NotRunning or CannotTell.
+        """
+        reply = await self.ask("show daemon", deadline_seconds=deadline_seconds)
+        found = _STATE.match(reply.decode(errors="replace"))
+        if found is None:
+            raise CannotTell(f"multipathd does not say what it is doing: {reply[:80]!r}")
+        return DaemonState(int(found[1]), found[2], pending=found[3] is not None)
+
+    async def reconfigure(self) -> None:
+        """Let multipathd read its configuration again; it answers before it has (0.8.8 and newer).
+
+        Raises NeedsRoot, NotRunning or CannotTell.
+        """
+        reply = (await self.ask("reconfigure")).decode(errors="replace").strip()
+        if "permission deny" in reply:
+            raise NeedsRoot("multipathd reads its configuration again only for root; run this as root", passing=False)
+        # older ones answer when they are done, and `timeout` when that takes longer than a client may wait
+        if reply not in ("ok", "timeout", ""):
+            raise CannotTell(f"multipathd did not take `reconfigure`, it answered {reply[:80]!r}")
+
+    async def remove_map(self, wwid: str) -> bool:
+        """Let multipathd remove the map of a LUN; return whether it did: it refuses one that is in use.
+
+        A map stays when its LUN leaves the wwids file; only this takes it away. Raises NotRunning or CannotTell.
+        """
+        return (await self.ask(f'del map "{wwid}"' if " " in wwid else f"del map {wwid}")).startswith(b"ok")
+
+    async def effective(self) -> str:
+        """Return the configuration in force, of the devices and maps that there are. Raises NotRunning, CannotTell."""
+        reply = (await self.ask("show config local")).decode(errors="replace")
+        if "defaults {" not in reply:
+            raise CannotTell(f"multipathd does not say what is in force, it answered {reply[:80]!r}")
+        return reply
+
     async def ask(self, command: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> bytes:
         """Return the reply to one command, without its NUL. Raises NotRunning or CannotTell."""
         addresses = (self._address,) if self._address else self._addresses()
@@ -85,8 +155,13 @@ class Multipathd:
 
     def _addresses(self) -> tuple[str, ...]:
         if not daemon_alive(self._pid_file, self._proc):
-            raise NotRunning(_why_not_running())
+            raise self._absence()
         return ADDRESSES
+
+    def _absence(self) -> NotRunning:
+        if shutil.which("multipathd", path=self._search_path) is None:
+            return NotInstalled("multipath-tools is not installed on this node; install it and start multipathd")
+        return NotRunning("multipathd is not running; start it with `systemctl start multipathd`")
 
     def _unreachable(self, error: OSError) -> NotRunning | CannotTell:
         where = self._address or "its socket"
@@ -216,9 +291,3 @@ def _is_multipathd(process: Path, *, unseen: bool = False) -> bool:
         return (process / "comm").read_text("utf-8").strip() == "multipathd"
     except OSError:
         return unseen
-
-
-def _why_not_running() -> str:
-    if shutil.which("multipathd", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
-        return "multipath-tools is not installed on this node; install it and start multipathd"
-    return "multipathd is not running; start it with `systemctl start multipathd`"

@@ -1,0 +1,279 @@
+"""Keep this node at the cluster's configuration: when it changes, when its turn has come, and when files were touched.
+
+A process of its own, as root: the agent that speaks with the network has no right to change anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine, Mapping
+from typing import TypeVar
+
+from msgspec import Struct
+
+from pathfleet import __version__
+from pathfleet.agent.apply import Applier, Outcome
+from pathfleet.agent.status import Status
+from pathfleet.cluster import rolling
+from pathfleet.core import applied, configuration, roll
+from pathfleet.core.applied import Applied
+from pathfleet.core.roll import Go, Roll, Stopped, Turn, turn
+from pathfleet.core.wanted import Wanted, wanted
+from pathfleet.errors import LockBusy, Malformed, PathfleetError, Refused, StoreError
+from pathfleet.store import Change, Members, Store
+from pathfleet.system.disk import DiskTrouble
+from pathfleet.system.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+#: How often the drop-ins are looked at; what others wrote is heard of at once.
+CHECK_SECONDS = 30.0
+#: A failure that the store did not take, or a turn that was not ours, is tried again after this.
+AGAIN_SECONDS = 3.0
+_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
+#: How long a single apply waits for its turn.
+_PATIENCE_SECONDS = 180.0
+_HELD_SECONDS = 60.0
+_FILES = frozenset((configuration.FILE, configuration.OVERRIDES_FILE, roll.FILE))
+
+T = TypeVar("T")
+
+
+class Cluster(Struct, frozen=True):
+    """What the store says, read for one decision."""
+
+    members: Members
+    content: bytes
+    overrides: bytes
+    roll: Roll | None
+    values: Mapping[str, Mapping[str, bytes]]
+
+    def applied(self) -> dict[str, Applied]:
+        """Return what each node says of its applying; what is malformed says nothing."""
+        said = {}
+        for node, values in self.values.items():
+            if applied.KEY in values:
+                with contextlib.suppress(Malformed):
+                    said[node] = applied.decode(values[applied.KEY])
+        return said
+
+
+class Follower:
+    """One node's follower of the cluster's configuration, on a store that is not yet opened."""
+
+    def __init__(self, store: Store, applier: Applier, *, notifier: Notifier | None = None) -> None:
+        self._store = store
+        self._node = store.node or ""
+        self._applier = applier
+        self._notifier = notifier or Notifier(None)
+        self._status = Status(store)
+        self._wake = asyncio.Event()
+        self._unnoted: tuple[str | None, str] | None = None
+        self._said: Outcome | None = None
+        self._waiting = False
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; an apply that has begun is brought to its end first."""
+        loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None  # noqa: S101 - a coroutine runs in a task
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, this.cancel)
+        try:
+            await self.serve()
+        except asyncio.CancelledError:
+            self._notifier.stopping()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def serve(self) -> None:
+        """Run until cancelled; trouble with the store is waited for."""
+        log.info("apply-starts node=%s version=%s", self._node, __version__)
+        clock, failures = asyncio.get_running_loop().time, 0
+        while True:
+            began = clock()
+            try:
+                async with self._store:
+                    await self._session()
+            except* (PathfleetError, OSError) as trouble:
+                self._troubled(", ".join(str(error) for error in trouble.exceptions))
+            except* Exception as defect:  # a defect must not end it
+                log.exception("defect task=apply", exc_info=defect)
+            failures = 0 if clock() - began > _HELD_SECONDS else failures
+            await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
+            failures += 1
+
+    def _troubled(self, reasons: str) -> None:
+        log.warning("trouble task=apply error=%s", reasons)
+        self._notifier.ready()
+        self._notifier.watchdog()
+        self._notifier.status(f"in trouble, trying again: {reasons}")
+        self._said = None  # so that the end of the trouble is shown, too
+
+    async def _session(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._cycles())
+
+    async def _listen(self) -> None:
+        async for change in self._store.changes():
+            if change == Change() or change.files & _FILES or (self._waiting and change.nodes):
+                self._wake.set()
+
+    async def _cycles(self) -> None:
+        while True:
+            self._wake.clear()
+            outcome = await self._cycle()
+            self._notifier.ready()
+            self._notifier.watchdog()
+            self._waiting = outcome is None
+            soon = self._waiting or self._unnoted is not None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_SECONDS if soon else CHECK_SECONDS):
+                    await self._wake.wait()
+
+    async def once(self, *, retry: bool = False, at_once: bool = False) -> Outcome:
+        """Apply now, when the turn of this node comes; say so in the store. Raises StoreError.
+
+        `retry`: what failed with this configuration is forgotten first. `at_once`: no node waits for a first one.
+        """
+        async with self._store:
+            digest = (await self._wanted(await self._read())).digest if retry or at_once else None
+            if retry:
+                await rolling.retry(self._store, digest, at_once=at_once)
+            elif at_once:
+                await rolling.begin(self._store, digest, at_once=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    while (outcome := await self._cycle()) is None:
+                        log.info("apply-waits reason=another node is the first to apply this")
+                        await asyncio.sleep(AGAIN_SECONDS)
+                    return outcome
+            return await self._as_it_is("another node is still the first to apply this; try again later")
+
+    async def _cycle(self) -> Outcome | None:
+        """Do what is to be done now; return how things stand, None while another node is being the first."""
+        cluster = await self._read()
+        self._status.check(cluster.values.get(self._node, {}))
+        outcome = await self._outcome(cluster)
+        if outcome is not None:
+            await self._say(outcome)
+        return outcome
+
+    async def _outcome(self, cluster: Cluster) -> Outcome | None:
+        if not cluster.members.quorate:
+            return await self._as_it_is(
+                "the cluster has no quorum, its configuration may be out of date; nothing is changed"
+            )
+        try:
+            if (recovered := await self._applier.recover()) is not None:
+                log.warning("apply-recovered what=%s", recovered)
+            plan = await self._wanted(cluster)
+            await self._note_failure()
+            if await self._applier.has(plan):
+                return Outcome(plan.digest)
+            if await self._applier.accepted(plan) and not self._failed_here(plan, cluster):
+                log.warning("files-put-back reason=they were not as the configuration in force has them")
+                return await self._apply(plan)
+        except DiskTrouble as error:
+            return Outcome(None, f"not applied: {error}")
+        except Refused as error:
+            return await self._as_it_is(str(error))
+        return await self._in_turn(plan, cluster)
+
+    async def _in_turn(self, plan: Wanted, cluster: Cluster) -> Outcome | None:
+        decision = self._turn(plan, cluster)
+        if isinstance(decision, Stopped):
+            return await self._as_it_is(decision.reason)
+        if isinstance(decision, Go):
+            return await self._apply(plan)
+        try:
+            async with self._store.lock(roll.LOCK):
+                return await self._first(plan)
+        except LockBusy:
+            return None
+
+    async def _first(self, plan: Wanted) -> Outcome | None:
+        """Apply before all others, if nobody did meanwhile; say how it went while they still wait."""
+        cluster = await self._read()
+        if await self._wanted(cluster) != plan:
+            return None
+        decision = self._turn(plan, cluster, first=True)
+        if isinstance(decision, Stopped):
+            return await self._as_it_is(decision.reason)
+        outcome = await self._apply(plan)
+        await self._say(outcome)
+        return outcome
+
+    def _turn(self, plan: Wanted, cluster: Cluster, *, first: bool = False) -> Turn:
+        if self._unnoted is not None and self._unnoted[0] == plan.digest:
+            return Stopped(self._unnoted[1])
+        return turn(plan.digest, self._node, cluster.roll, cluster.applied(), first=first)
+
+    def _failed_here(self, plan: Wanted, cluster: Cluster) -> bool:
+        noted = cluster.roll is not None and cluster.roll.digest == plan.digest and self._node in cluster.roll.failed
+        return noted or (self._unnoted is not None and self._unnoted[0] == plan.digest)
+
+    async def _apply(self, plan: Wanted) -> Outcome:
+        return await _to_the_end(self._apply_and_note(plan))
+
+    async def _apply_and_note(self, plan: Wanted) -> Outcome:
+        outcome = await self._applier.apply(plan)
+        if outcome.stops and outcome.error is not None:
+            self._unnoted = plan.digest, outcome.error
+            await self._note_failure()
+        return outcome
+
+    async def _note_failure(self) -> None:
+        """Stop the others; what the store does not take now it gets at the next cycle."""
+        if self._unnoted is None:
+            return
+        digest, error = self._unnoted
+        try:
+            await rolling.note_failure(self._store, digest, self._node, error)
+        except StoreError as trouble:
+            log.warning("failure-not-noted error=%s next=trying-again", trouble)
+        else:
+            self._unnoted = None
+
+    async def _as_it_is(self, error: str) -> Outcome:
+        """Return that nothing is done, and why."""
+        try:
+            return Outcome(await self._applier.digest(), error)
+        except DiskTrouble as trouble:
+            return Outcome(None, f"{error}; {trouble}")
+
+    async def _wanted(self, cluster: Cluster) -> Wanted:
+        return wanted(cluster.content, cluster.overrides, version=await self._applier.version())
+
+    async def _read(self) -> Cluster:
+        store = self._store
+        content, overrides = [
+            file.content if (file := await store.read(name)) else b""
+            for name in (configuration.FILE, configuration.OVERRIDES_FILE)
+        ]
+        known = await rolling.read(store)
+        return Cluster(await store.members(), content, overrides, known, await store.all_values())
+
+    async def _say(self, outcome: Outcome) -> None:
+        await self._status.say(outcome.digest, outcome.error)
+        if outcome == self._said:
+            return
+        self._said = outcome
+        level = logging.INFO if outcome.error is None else logging.WARNING
+        log.log(level, "applied digest=%s error=%s", outcome.digest, outcome.error)
+        self._notifier.status(outcome.error or f"in force: {outcome.digest or 'nothing of ours'}")
+
+
+async def _to_the_end(work: Coroutine[None, None, T]) -> T:
+    """Await it even when cancelled: half an apply is worse than a late end. It has deadlines of its own."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise

@@ -1,0 +1,280 @@
+"""The cluster's configuration in the store: read, planned, checked, written (specification section 5).
+
+Two files with a digest and a lock each: `multipath.cfg` and `multipath-overrides.conf`. A change is first planned,
+which shows what it would do and refuses what multipathd could not take, and then written, if the files are still
+what the plan was made from. What nodes make of it is not decided here: see `agent.apply`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+from msgspec import Struct
+
+from pathfleet.core import configuration, node, render, roll, storagecfg
+from pathfleet.core.configuration import Configuration
+from pathfleet.core.lint import Finding, lint
+from pathfleet.core.render import DropIns
+from pathfleet.core.roll import Roll
+from pathfleet.errors import BadRequest, Conflict, Malformed, PathfleetError
+from pathfleet.store import File, Store, checked_content
+
+#: The nodes write the roll's file, too.
+_ROLL_TRIES = 5
+
+#: Returns a changed text of multipath.cfg, or raises why not; those of `core.configuration`, with their arguments.
+Edit = Callable[[str], str]
+
+
+class BadOverrides(BadRequest):
+    """The overrides have errors: multipathd would misread them, or not survive them. `findings` has all, by line."""
+
+    code = "bad-overrides"
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        errors = [finding for finding in findings if finding.severity == "error"]
+        super().__init__(
+            {"content": "; ".join(f"line {error.line}: {error.message}" for error in errors)},
+            f"the overrides are refused, nothing was changed: {len(errors)} error(s), the first in"
+            f" line {errors[0].line}: {errors[0].message}",
+        )
+        self.findings = findings
+
+
+class InUse(PathfleetError):
+    """A LUN that storages consume is not taken from the configuration."""
+
+    code = "in-use"
+    status = 409
+
+
+class Current(Struct, frozen=True):
+    """Both files as they are, or as they would be. A file that is not there is an empty one."""
+
+    content: bytes = b""
+    overrides_content: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """The text of multipath.cfg; bytes that are no UTF-8 survive a change."""
+        return self.content.decode(errors="surrogateescape")
+
+    @property
+    def overrides(self) -> str:
+        """The text of the overrides."""
+        return self.overrides_content.decode(errors="replace")
+
+    @property
+    def configuration(self) -> Configuration:
+        """What multipath.cfg says."""
+        return configuration.parse(self.content.decode(errors="replace"))
+
+    @property
+    def digest(self) -> str:
+        """The digest that a change of multipath.cfg must name."""
+        return configuration.digest(self.content)
+
+    @property
+    def overrides_digest(self) -> str:
+        """The digest that a change of the overrides must name."""
+        return configuration.digest(self.overrides_content)
+
+    @property
+    def combined_digest(self) -> str:
+        """The digest of both: what nodes say that they have in force."""
+        return configuration.combined_digest(self.content, self.overrides_content)
+
+    @property
+    def wanted_digest(self) -> str | None:
+        """The digest that nodes are to have in force; None: nothing is configured, nothing of ours is to be there."""
+        return None if self.configuration.empty and not self.overrides.strip() else self.combined_digest
+
+    def drop_ins(self, version: str | None) -> DropIns:
+        """Return what a node with this version of multipath-tools renders."""
+        return render.render(self.configuration, self.overrides, self.combined_digest, version=version)
+
+
+class Plan(Struct, frozen=True):
+    """What a change would do. `warnings`: what is odd, but not refused."""
+
+    before: Current
+    after: Current
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether it would change anything."""
+        return self.before != self.after
+
+
+async def read(store: Store) -> Current:
+    """Return both files. Raises StoreError."""
+    return Current(
+        _content(await store.read(configuration.FILE)), _content(await store.read(configuration.OVERRIDES_FILE))
+    )
+
+
+async def versions(store: Store) -> dict[str, str | None]:
+    """Return the version of multipath-tools of each node that has published itself; None where it is not known."""
+    known: dict[str, str | None] = {}
+    for name, values in sorted((await store.all_values()).items()):
+        if node.KEY in values:
+            try:
+                known[name] = node.decode(values[node.KEY]).versions.multipath_tools
+            except Malformed:
+                known[name] = None
+    return known
+
+
+async def plan(store: Store, edit: Edit, *, digest: str | None = None) -> Plan:
+    """Return what an edit of multipath.cfg would do. `digest`: of the file that whoever wants it has read.
+
+    Raises Conflict if the file has another digest, and what `edit` raises; StoreError.
+    """
+    before = await read(store)
+    _same(configuration.FILE, before.digest, digest)
+    after = Current(edit(before.text).encode(errors="surrogateescape"), before.overrides_content)
+    return await asyncio.to_thread(_planned, before, after, await versions(store))
+
+
+async def plan_overrides(store: Store, text: str, *, digest: str | None = None) -> Plan:
+    """Return what new overrides would do; blanks at the end of lines and of the text go.
+
+    Raises BadOverrides, Conflict, StoreError.
+    """
+    before = await read(store)
+    _same(configuration.OVERRIDES_FILE, before.overrides_digest, digest)
+    known = await versions(store)
+    after = Current(before.content, _encoded(text))
+    return await asyncio.to_thread(_planned, before, after, known, refusing=True)
+
+
+async def plan_both(store: Store, before: Current, text: str, overrides: str) -> Plan:
+    """Return what new texts of both files, made from `before`, would do. Raises BadOverrides, StoreError."""
+    known = await versions(store)
+    after = Current(text.encode(errors="surrogateescape"), _encoded(overrides))
+    return await asyncio.to_thread(_planned, before, after, known, refusing=True)
+
+
+async def plan_removal(store: Store, wwid: str, *, digest: str | None = None, force: bool = False) -> Plan:
+    """Return what taking a LUN from the configuration would do.
+
+    Raises InUse if a storage consumes it, unless `force`; NotFound, Conflict, StoreError.
+    """
+    planned = await plan(store, lambda text: configuration.remove_wwid(text, wwid), digest=digest)
+    storages = (await consumers(store)).get(wwid)
+    if storages and not force:
+        raise InUse(
+            f"LUN {wwid} is used by storage {', '.join(storages)}: nodes would lose its map once it is closed;"
+            " remove the storage first, or say force"
+        )
+    return planned
+
+
+async def consumers(store: Store) -> dict[str, list[str]]:
+    """Return by WWID the storages, also disabled ones, whose base the LUN is. Raises StoreError."""
+    text = _content(await store.read(storagecfg.FILE)).decode(errors="replace")
+    storages = storagecfg.parse(text).storages
+    found: dict[str, list[str]] = {}
+    for storage in storages.values():
+        base = storagecfg.volume(storage.base) if storage.base else None
+        below = storages.get(base.storage) if base else None
+        if base and below and below.kind == "multipath":
+            found.setdefault(base.name, []).append(storage.id)
+    return found
+
+
+async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
+    """Write what was planned. `at_once`: all nodes apply it together, instead of one first and then the others.
+
+    Raises Conflict if what it changes is no longer what the plan was made from, and then nothing was changed;
+    StoreError. A plan that changes nothing writes nothing.
+    """
+    before, after = planned.before, planned.after
+    files = [
+        # the overrides first: they may hold back what the other file lets in
+        (configuration.OVERRIDES_FILE, before.overrides_content, after.overrides_content),
+        (configuration.FILE, before.content, after.content),
+    ]
+    changed = [(name, old, new) for name, old, new in files if old != new]
+    async with AsyncExitStack() as locks:
+        for name, _, _ in changed:
+            await locks.enter_async_context(store.lock(name))
+        found = {name: await store.read(name) for name, _, _ in changed}
+        for name, old, _ in changed:
+            _same(name, configuration.digest(_content(found[name])), configuration.digest(old))
+        for name, _, new in changed:
+            file = found[name]
+            await store.swap(name, new or None, file.revision if file else None)
+    if changed:
+        # not before: what a node finds without it, it rolls out one by one, which is never wrong
+        await _reset_roll(store, (await read(store)).wanted_digest, at_once=at_once)
+
+
+async def _reset_roll(store: Store, digest: str | None, *, at_once: bool) -> None:
+    """Begin a roll anew; a node that has failed with this digest meanwhile stays known."""
+    for tries_left in reversed(range(_ROLL_TRIES)):
+        file = await store.read(roll.FILE)
+        known = roll.decode(file.content if file else None)
+        failed = known.failed if known is not None and known.digest == digest else {}
+        fresh = roll.encode(Roll(digest, at_once, failed))
+        try:
+            await store.swap(roll.FILE, fresh, file.revision if file else None)
+        except Conflict:
+            if not tries_left:
+                raise
+        else:
+            return
+
+
+def check(current: Current, known: Mapping[str, str | None]) -> tuple[Finding, ...]:
+    """Return what is found in the overrides, given the LUNs and the nodes' versions."""
+    return lint(
+        current.overrides,
+        versions=sorted({version for version in known.values() if version}),
+        allow_listed=tuple(current.configuration.wwids),
+    )
+
+
+def trimmed(text: str) -> str:
+    """Return a text without blanks at the ends of its lines and without empty lines at its end."""
+    body = "\n".join(line.rstrip() for line in text.split("\n")).rstrip()
+    return f"{body}\n" if body else ""
+
+
+def _encoded(overrides: str) -> bytes:
+    try:
+        return trimmed(overrides).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest({"content": f"character {error.start + 1} is none that a file can have"}) from error
+
+
+def _planned(before: Current, after: Current, known: Mapping[str, str | None], *, refusing: bool = False) -> Plan:
+    for content in (after.content, after.overrides_content):
+        checked_content(content)
+    findings = check(after, known)
+    if refusing and any(finding.severity == "error" for finding in findings):
+        raise BadOverrides(findings)
+    warnings = [f"overrides, line {found.line}: {found.message}" for found in findings]
+    warnings += [
+        f"{configuration.FILE}, line {problem.line}: {problem.message}; no node applies it until that is corrected"
+        for problem in after.configuration.problems
+    ]
+    for version in sorted({*known.values()}, key=lambda version: version or ""):
+        names = ", ".join(name for name in known if known[name] == version)
+        warnings += [f"{sentence} (on {names})" for sentence in after.drop_ins(version).left_out]
+    return Plan(before, after, tuple(warnings))
+
+
+def _content(file: File | None) -> bytes:
+    return file.content if file else b""
+
+
+def _same(name: str, digest: str, expected: str | None) -> None:
+    if expected is not None and expected != digest:
+        raise Conflict(
+            f"{name} was changed since it was read: its digest is {digest}, not {expected}; nothing was changed:"
+            " read it again, merge, retry"
+        )

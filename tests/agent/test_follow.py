@@ -1,0 +1,285 @@
+"""Nodes that follow the cluster's configuration, one first, on one store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from pathfleet.agent import follow
+from pathfleet.agent.apply import Applier, Outcome
+from pathfleet.agent.follow import Follower
+from pathfleet.cluster import rolling
+from pathfleet.core import applied
+from pathfleet.core.applied import Applied
+from pathfleet.core.configuration import FILE, OVERRIDES_FILE, combined_digest
+from pathfleet.core.wanted import Wanted
+from pathfleet.errors import StoreError
+from pathfleet.store import Members, Store, open_store
+from tests.agent.apply_bench import FRAGILE, UNLISTED, Host, lab, until, wwid
+from tests.fakes import Memory, MemoryStore
+
+THREE = FRAGILE.replace("count = 2", "count = 3")
+CFG = b"defaults: defaults\n\tno-path-retry 7\n"
+DIGEST = combined_digest(CFG, b"")
+#: It passes every check, and costs each node its map.
+HARMFUL = 'blacklist {{\n\twwid "{}"\n}}\n'
+
+
+class Recorded(Applier):
+    """An applier of whose beginnings and ends a list is kept."""
+
+    log: list[tuple[str, str]]
+    name: str
+
+    async def apply(self, wanted: Wanted) -> Outcome:
+        self.log.append(("begins", self.name))
+        outcome = await super().apply(wanted)
+        self.log.append(("ends", self.name))
+        return outcome
+
+
+class Cluster:
+    """Hosts that follow one store, and what an operator of the store does and sees."""
+
+    def __init__(self, hosts: list[Host], url: str) -> None:
+        self.hosts = {host.node.name: host for host in hosts}
+        self.url = url
+        self.log: list[tuple[str, str]] = []
+        self.operator = open_store(url, node="operator")
+
+    def follower(self, name: str) -> Follower:
+        applier = self.hosts[name].applier
+        applier.__class__ = Recorded
+        assert isinstance(applier, Recorded)
+        applier.log, applier.name = self.log, name
+        return Follower(open_store(self.url, node=name), applier)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        async with self.operator, AsyncExitStack() as stack:
+            tasks = [asyncio.create_task(self.follower(name).serve()) for name in self.hosts]
+            stack.push_async_callback(_ended, tasks)
+            yield
+
+    async def write(self, name: str, content: bytes | None) -> None:
+        await write(self.operator, name, content)
+
+    async def said(self) -> dict[str, Applied]:
+        values = await self.operator.all_values()
+        return {node: applied.decode(said[applied.KEY]) for node, said in values.items() if applied.KEY in said}
+
+    async def all_say(self, digest: str | None) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                said = await self.said()
+                if len(said) == len(self.hosts) and all((s.digest, s.error) == (digest, None) for s in said.values()):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def errors(self, count: int) -> dict[str, str]:
+        async with asyncio.timeout(20):
+            while True:
+                found = {node: said.error for node, said in (await self.said()).items() if said.error}
+                if len(found) == count:
+                    return found
+                await asyncio.sleep(0.02)
+
+
+async def write(store: Store, name: str, content: bytes | None) -> None:
+    file = await store.read(name)
+    await store.swap(name, content, file.revision if file else None)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setattr(follow, "CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(follow, "AGAIN_SECONDS", 0.1)
+    async with lab(tmp_path, THREE) as hosts:
+        yield Cluster(hosts, f"sqlite://{tmp_path}/cluster.db")
+
+
+async def test_one_node_is_first_and_the_rest_follows_when_it_is_well(cluster: Cluster) -> None:
+    async with cluster.following():
+        await cluster.all_say(None)
+        await cluster.write(FILE, CFG)
+        await cluster.all_say(DIGEST)
+    (_, first), (_, same) = cluster.log[:2]
+    assert cluster.log[:2] == [("begins", first), ("ends", same)]
+    assert first == same
+    assert sorted(name for what, name in cluster.log if what == "ends") == sorted(cluster.hosts)
+    for host in cluster.hosts.values():
+        assert "no_path_retry 7" in await host.multipathd.effective()
+        assert host.reconfigurations() == 1
+
+
+async def test_an_allowed_lun_becomes_a_map_with_its_alias_and_an_emptied_file_tears_it_down(tmp_path: Path) -> None:
+    async with lab(tmp_path, UNLISTED) as hosts:
+        cluster = Cluster(hosts, f"sqlite://{tmp_path}/cluster.db")
+        before = hosts[0].tree()
+        async with cluster.following():
+            cfg = f"wwid: {wwid(hosts[0], 'vm1')}\n\talias db\n".encode()
+            await cluster.write(FILE, cfg)
+            await cluster.all_say(combined_digest(cfg, b""))
+            assert [await host.names() for host in hosts] == [{"db"}, {"db"}]
+            await cluster.write(FILE, None)
+            await cluster.all_say(None)
+        assert hosts[0].tree() == before
+
+
+async def test_when_the_first_node_fails_the_others_stay_as_they_are(cluster: Cluster) -> None:
+    async with cluster.following():
+        await cluster.write(FILE, CFG)
+        await cluster.all_say(DIGEST)
+        cluster.log.clear()
+        trees = {name: host.tree() for name, host in cluster.hosts.items()}
+        lun = wwid(next(iter(cluster.hosts.values())), "vm1")
+        await cluster.write(OVERRIDES_FILE, HARMFUL.format(lun).encode())
+        errors = await cluster.errors(3)
+        assert len(cluster.log) == 2
+        ((_, failed), _) = cluster.log
+        assert errors.pop(failed).startswith(
+            f"maps got worse: map {lun} has 0 usable path(s), before it had 4; rolled"
+        )
+        for error in errors.values():
+            assert error.startswith(f"stopped: node {failed} failed: maps got worse")
+        assert {name: host.tree() for name, host in cluster.hosts.items()} == trees
+        assert {said.digest for said in (await cluster.said()).values()} == {DIGEST}
+        roll = await rolling.read(cluster.operator)
+        assert roll is not None
+        assert set(roll.failed) == {failed}
+        await cluster.write(OVERRIDES_FILE, None)
+        await cluster.all_say(DIGEST)
+
+
+async def test_a_failure_is_not_tried_again_until_somebody_says_so(cluster: Cluster) -> None:
+    lun = wwid(next(iter(cluster.hosts.values())), "vm1")
+    async with cluster.following():
+        await cluster.write(OVERRIDES_FILE, HARMFUL.format(lun).encode())
+        await cluster.errors(3)
+        assert len(cluster.log) == 2
+        digest = combined_digest(b"", HARMFUL.format(lun).encode())
+        await asyncio.sleep(3 * follow.CHECK_SECONDS)
+        assert len(cluster.log) == 2
+        await rolling.retry(cluster.operator, digest)
+        await until(lambda: len(cluster.log) == 4)
+        await cluster.errors(3)
+
+
+async def test_at_once_nobody_waits(cluster: Cluster) -> None:
+    async with cluster.following():
+        await cluster.all_say(None)
+        await rolling.begin(cluster.operator, DIGEST, at_once=True)
+        async with cluster.operator.lock("multipath-roll"):  # which would let all others wait
+            await cluster.write(FILE, CFG)
+            await cluster.all_say(DIGEST)
+
+
+async def test_files_that_somebody_touched_are_put_back(cluster: Cluster) -> None:
+    host = cluster.hosts["pve2"]
+    async with cluster.following():
+        await cluster.write(FILE, CFG)
+        await cluster.all_say(DIGEST)
+        before = host.tree()
+        (host.etc / "conf.d/zz-pathfleet-10-baseline.conf").unlink()
+        await until(lambda: host.tree() == before)
+
+
+async def test_one_apply_by_hand_says_how_it_went(cluster: Cluster) -> None:
+    async with cluster.operator:
+        await cluster.write(FILE, CFG)
+        assert await cluster.follower("pve1").once() == Outcome(DIGEST)
+        assert (await cluster.said())["pve1"].digest == DIGEST
+        assert await cluster.follower("pve1").once(retry=True) == Outcome(DIGEST)
+
+
+class NoQuorum(MemoryStore):
+    async def members(self) -> Members:
+        return Members({}, quorate=False)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    async with lab(tmp_path) as hosts:
+        yield hosts[0]
+
+
+async def filled(store: MemoryStore, content: bytes = CFG) -> MemoryStore:
+    async with store:
+        await store.swap(FILE, content, None)
+    return store
+
+
+async def test_without_quorum_nothing_is_changed(host: Host) -> None:
+    before = host.tree()
+    store = await filled(NoQuorum("pve1"))
+    outcome = await Follower(store, host.applier).once()
+    assert (outcome.digest, outcome.stops) == (None, False)
+    assert "no quorum" in (outcome.error or "")
+    assert applied.decode(store.memory.values["pve1"][applied.KEY]).error == outcome.error
+    assert host.tree() == before
+
+
+async def test_a_file_that_cannot_be_understood_is_refused_with_its_line_and_what_is_in_force_stays(
+    host: Host,
+) -> None:
+    store = await filled(MemoryStore("pve1"))
+    await Follower(store, host.applier).once()
+    before = host.tree()
+    async with store:
+        await write(store, FILE, b"defaults: defaults\n\tpolling-interval abc\n")
+    outcome = await Follower(store, host.applier).once()
+    assert outcome.digest == DIGEST
+    assert "multipath.cfg, line 2" in (outcome.error or "")
+    assert host.tree() == before
+
+
+async def test_a_failure_that_the_store_did_not_take_is_not_tried_again_and_noted_later(host: Host) -> None:
+    store = MemoryStore("pve1")
+    overrides = HARMFUL.format(wwid(host, "vm1")).encode()
+    async with store:
+        await store.swap(OVERRIDES_FILE, overrides, None)
+    follower = Follower(store, host.applier)
+    store.faults["swap"] = StoreError("not now")
+    first = await follower.once()
+    reconfigured = host.reconfigurations()
+    assert (await follower.once()).error == first.error
+    assert host.reconfigurations() == reconfigured
+    del store.faults["swap"]
+    assert (await follower.once()).error == first.error
+    async with store:
+        roll = await rolling.read(store)
+    assert roll is not None
+    assert set(roll.failed) == {"pve1"}
+
+
+async def test_an_apply_that_has_begun_is_brought_to_its_end(host: Host) -> None:
+    store = await filled(MemoryStore("pve1"))
+    task = asyncio.create_task(Follower(store, host.applier).once())
+    await until((host.etc / "conf.d/zz-pathfleet-10-baseline.conf").exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await host.applier.digest() == DIGEST
+    assert await host.applier.recover() is None
+
+
+async def test_a_store_that_is_lost_is_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_BACK_OFF_SECONDS", (0.01,))
+    store = await filled(MemoryStore("pve1", Memory()))
+    store.memory.lost = True
+    task = asyncio.create_task(Follower(store, host.applier).serve())
+    await asyncio.sleep(0.05)
+    store.memory.regain()
+    await until(lambda: applied.KEY in store.memory.values.get("pve1", {}))
+    assert await host.applier.digest() == DIGEST
+    await _ended([task])

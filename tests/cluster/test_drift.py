@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pathfleet.cluster import drift
+from pathfleet.cluster.config import Current
+from pathfleet.cluster.drift import ClusterDrift, NodeDrift, State
+from pathfleet.core import applied, configuration, wire
+from pathfleet.core.drift import Difference
+from pathfleet.store import File, Member, Members
+from pathfleet.system.multipathd import Multipathd
+from tests.fakes import FakeDaemon, Memory, MemoryStore
+
+CFG = b"defaults: defaults\n\tno-path-retry 12\n\tpath-selector round-robin 0\n\n"
+DIGEST = configuration.digest(CFG)
+IN_FORCE = """defaults {
+	path_selector "round-robin 0"
+	no_path_retry 12
+	user_friendly_names "no"
+	find_multipaths "strict"
+}
+"""
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory(files={configuration.FILE: File(CFG, "c1")})
+
+
+@pytest.fixture
+async def store(memory: Memory) -> AsyncIterator[MemoryStore]:
+    async with MemoryStore("a", memory) as opened:
+        yield opened
+
+
+async def say(
+    memory: Memory, name: str, digest: str | None, error: str | None = None, *, age: int = 0, alive: bool = True
+) -> None:
+    async with MemoryStore(name, memory) as speaker:
+        await speaker.put(applied.KEY, wire.stamp(applied.content(digest, error), int(time.time()) - age))
+        if alive:
+            await speaker.alive()
+
+
+async def only(store: MemoryStore) -> NodeDrift:
+    (row,) = (await drift.look(store)).nodes
+    return row
+
+
+async def test_a_node_with_the_digest_has_it_in_force(store: MemoryStore, memory: Memory) -> None:
+    await say(memory, "a", DIGEST)
+    found = await drift.look(store)
+    assert found.digest == DIGEST
+    assert [(row.node, row.state, row.digest) for row in found.nodes] == [("a", State.IN_FORCE, DIGEST)]
+
+
+async def test_a_node_with_another_digest_is_behind(store: MemoryStore, memory: Memory) -> None:
+    await say(memory, "a", "another")
+    assert (await only(store)).state is State.BEHIND
+
+
+async def test_a_node_that_could_not_apply_it_failed_and_says_why(store: MemoryStore, memory: Memory) -> None:
+    await say(memory, "a", "another", "multipathd died")
+    row = await only(store)
+    assert (row.state, row.error) == (State.FAILED, "multipathd died")
+
+
+@pytest.mark.parametrize(
+    ("speech", "reason"),
+    [({"age": 1000}, "what it said is old"), ({"alive": False}, "the node is offline")],
+)
+async def test_a_node_that_does_not_speak_now_is_unknown(
+    store: MemoryStore, memory: Memory, speech: dict[str, int], reason: str
+) -> None:
+    await say(memory, "a", DIGEST, age=speech.get("age", 0), alive="alive" not in speech)
+    row = await only(store)
+    assert row.state is State.UNKNOWN
+    assert row.reason is not None
+    assert row.reason.startswith(reason)
+
+
+async def test_without_quorum_nobody_knows(
+    store: MemoryStore, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await say(memory, "a", DIGEST)
+
+    async def members() -> Members:
+        return Members({"a": Member(online=None)}, quorate=False)
+
+    monkeypatch.setattr(store, "members", members)
+    row = await only(store)
+    assert (row.state, row.reason) == (
+        State.UNKNOWN,
+        "the store has no quorum: nobody knows whether the node is there",
+    )
+
+
+@pytest.mark.parametrize("value", [b"garbage", b'{"digest":7}'])
+async def test_garbage_and_silence_are_unknown_with_a_reason(store: MemoryStore, memory: Memory, value: bytes) -> None:
+    await store.alive()
+    assert "it has not said" in ((await only(store)).reason or "")
+    memory.values["a"] = {applied.KEY: value}
+    row = await only(store)
+    assert row.state is State.UNKNOWN
+    assert "not what it should be" in (row.reason or "")
+
+
+async def test_without_a_configuration_a_node_with_nothing_has_it_in_force(memory: Memory) -> None:
+    memory.files.clear()
+    await say(memory, "a", None)
+    async with MemoryStore("b", memory) as store:
+        found = await drift.look(store)
+    assert found == ClusterDrift(None, [NodeDrift("a", State.IN_FORCE, None, None, found.nodes[0].age)])
+
+
+async def look_here(tmp_path: Path, store: MemoryStore, effective: str) -> NodeDrift:
+    async with FakeDaemon(str(tmp_path / "socket")) as daemon:
+        daemon.replies["show config local"] = effective.encode()
+        (row,) = (await drift.look(store, here="a", multipathd=Multipathd(daemon.address))).nodes
+    return row
+
+
+async def test_here_multipathd_itself_is_asked(tmp_path: Path, store: MemoryStore, memory: Memory) -> None:
+    await say(memory, "a", DIGEST)
+    row = await look_here(tmp_path, store, IN_FORCE)
+    assert (row.state, row.differences) == (State.IN_FORCE, [])
+
+
+async def test_another_value_than_the_digest_promises_is_drift(
+    tmp_path: Path, store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "a", DIGEST)
+    row = await look_here(tmp_path, store, IN_FORCE.replace("retry 12", 'retry "queue"'))
+    assert row.state is State.DRIFTED
+    assert row.differences == [Difference("defaults", "no_path_retry", "12", "queue")]
+
+
+async def test_what_multipathd_does_not_print_is_named_and_proves_nothing(
+    tmp_path: Path, store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "a", DIGEST)
+    row = await look_here(tmp_path, store, IN_FORCE.replace("\tno_path_retry 12\n", ""))
+    assert row.state is State.IN_FORCE
+    assert row.differences == [Difference("defaults", "no_path_retry", "12", None)]
+
+
+async def test_what_multipathd_does_not_answer_is_unknown_and_not_empty(tmp_path: Path) -> None:
+    found, reason = await drift.differences(Current(CFG), Multipathd(str(tmp_path / "nobody")))
+    assert found is None
+    assert "nobody listens" in (reason or "")
+
+
+async def test_an_answer_that_is_no_configuration_is_unknown(tmp_path: Path) -> None:
+    async with FakeDaemon(str(tmp_path / "socket")) as daemon:
+        daemon.replies["show config local"] = b"timeout\n"
+        found, reason = await drift.differences(Current(CFG), Multipathd(daemon.address))
+    assert found is None
+    assert "'timeout\\n'" in (reason or "")
