@@ -70,16 +70,21 @@ class TestACell:
             DownPath("sdc", "failed", "faulty", None, "50:0a"),
         ]
         detail = MapDetail(("single-domain", "novel"), None, (*paths, DownPath("sdd", "failed", "faulty")))
-        cell = rows(node("n1", {"w": DEGRADED}, details={"w": detail}))["w"].nodes["n1"]
+        cell = rows(node("n1", {"w": MapReport("degraded", 1, 4)}, details={"w": detail}))["w"].nodes["n1"]
         assert cell.reason == (
-            "2 of 4 paths usable; down: sdb, sdc (target 50:0a), sdd;"
+            "1 of 4 paths usable; down: sdb, sdc (target 50:0a), sdd;"
             " all usable paths share one port: its loss takes them all; novel"
         )
         assert cell.flags == ("single-domain", "novel")
 
+    def test_leaves_out_details_that_are_of_another_moment_than_the_report(self) -> None:
+        before = MapDetail(("single-domain",), None, (DownPath("sdb", "failed", "faulty"),))
+        cell = rows(node("n1", {"w": OPTIMAL}, details={"w": before}))["w"].nodes["n1"]
+        assert (cell.reason, cell.flags) == ("4 of 4 paths usable", ())
+
     def test_stays_short_whatever_a_peer_lists(self) -> None:
         detail = MapDetail(("f" * 999,) * 999, None, (DownPath("s" * 999, "", "", None, "t" * 999),) * 999)
-        cell = rows(node("n1", {"w": DEGRADED}, details={"w": detail}))["w"].nodes["n1"]
+        cell = rows(node("n1", {"w": MapReport("failed", 0, 999)}, details={"w": detail}))["w"].nodes["n1"]
         assert "and 991 more" in cell.reason
         assert len(msgspec.json.encode(cell)) < 3000
 

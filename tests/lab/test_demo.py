@@ -82,7 +82,7 @@ async def states(directory: Path) -> dict[str, set[str]]:
 
 def agents() -> set[asyncio.Task[object]]:
     """The tasks that run the hosts' agents now."""
-    return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == "Demo._agent"}
+    return {task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == "Demo._member"}
 
 
 @contextmanager

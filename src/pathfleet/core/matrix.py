@@ -134,6 +134,8 @@ def cells(column: Column, expectations: Expectations) -> dict[str, Cell]:
     details, doubt = column.said.details, column.doubt
     for wwid, map_ in column.maps.items():
         detail = details.get(wwid, _NO_DETAIL)
+        if detail.down and len(detail.down) != map_.paths_total - map_.paths_active:
+            detail = _NO_DETAIL  # of another moment: the node writes the two values one after the other
         key = (map_.state, map_.paths_active, map_.paths_total, detail.flags, detail.down)
         cell = made.get(key)
         if cell is None:
