@@ -3,23 +3,42 @@
 PathfleetError
 ├── SettingsError         a setting that cannot be used
 ├── CannotTell            multipathd gave no usable answer: never the same as "no maps"
-├── NotRunning            nobody to ask: multipathd is not running (or not installed)
+│   └── NeedsRoot         it does this only for root
+├── NotRunning            nobody to ask: multipathd is not running
+│   └── NotInstalled      and its program is nowhere on this node
 ├── Malformed             a value from a peer that is not what its key promises
 │   └── Torn              its chunks are of two generations: it is being written, read it again
 ├── StoreError            the cluster's memory did not do what was asked
 │   ├── StoreUnavailable  it cannot be reached or read at all
+│   │   └── EtcdRefused   etcd answers, and says no (store.etcd_gateway)
 │   ├── ValueTooBig       one value exceeds what the engine takes
 │   ├── Conflict          compare-and-swap lost: somebody else wrote first
 │   └── LockBusy          the lock was not free before the deadline
 ├── Refused               what somebody asked for is not done
 │   ├── BadRequest        parameters cannot be used, each with its reason
+│   │   ├── BadValue      a property is none, or takes no such value (core.property)
+│   │   ├── Unfit         it could be, and does not fit what there is (core.storagechange)
+│   │   └── BadOverrides  a text that multipathd would misread, or not survive (cluster.config)
+│   ├── Busy              what is in use is left as it is
+│   │   └── InUse         a LUN, with who uses it on which node (cluster.retire)
 │   ├── Unauthorised      nobody knows who asks
 │   ├── Forbidden         it is known who asks, and it is not theirs to ask
 │   ├── NotFound          there is no such thing
 │   ├── NotAllowed        the thing is there, but cannot be used this way
 │   ├── TooBig            the request has more bytes than are read
 │   └── TooMany           too often: later again
-└── Unreachable           another node did not answer
+├── Unreachable           another node did not answer
+│   ├── NoAnswerInTime    not before the deadline (api.forward)
+│   └── Refusal           it answered that it cannot say (api.forward)
+├── NoMapsKnown           multipathd of a node cannot be asked, which is not "no maps" (api.nodes)
+├── NotYet                a question that is understood, and that nobody here can answer (api.storage)
+├── TooManyListeners      no more listeners are served (api.events)
+├── Failed                a configuration did not work out (agent.effect)
+├── Stopped               work on several nodes came to a halt (cluster.nodes)
+├── NotDone               a program could not be run, or not in time (system.program)
+└── DiskTrouble           a file of multipathd cannot be read or written safely (system.disk)
+
+Those with a module behind them live there, since they need what it knows; a test keeps this tree true.
 
 The text of an error is for an operator: what happened, where, and what to do next. `code` is for programs and
 never changes; `status` is the HTTP status that the API answers with.
@@ -62,6 +81,18 @@ class NotRunning(PathfleetError):
 
     code = "not-running"
     status = 503
+
+
+class NeedsRoot(CannotTell):
+    """multipathd does this only for root."""
+
+    code = "needs-root"
+
+
+class NotInstalled(NotRunning):
+    """multipathd is not running, and its program is nowhere on this node."""
+
+    code = "not-installed"
 
 
 class Malformed(PathfleetError):
@@ -126,6 +157,13 @@ class BadRequest(Refused):
     def __init__(self, errors: dict[str, str], message: str | None = None) -> None:
         super().__init__(message or "; ".join(f"{name}: {why}" for name, why in errors.items()))
         self.errors = errors
+
+
+class Busy(Refused):
+    """What is in use is left as it is; the message says who uses it."""
+
+    code = "busy"
+    status = 409
 
 
 class Unauthorised(Refused):

@@ -125,9 +125,10 @@ class Settings(Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
 
     @property
     def api_has_tls(self) -> bool:
-        """Whether the API speaks TLS: always beyond loopback, and where others are told of it."""
-        ip = self.api_endpoint.ip if self.api_endpoint else None
-        return bool((ip is not None and not ip.is_loopback) or self.api_address or self.api_certificate)
+        """Whether the API speaks TLS: always beyond loopback, and where others beyond it are told of it."""
+        named = Endpoint.parse(self.api_address) if self.api_address else None
+        beyond = [place for place in (self.api_endpoint, named) if place and not (place.ip and place.ip.is_loopback)]
+        return bool(beyond or self.api_certificate)
 
     @property
     def api_public(self) -> Endpoint | None:

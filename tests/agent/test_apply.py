@@ -137,7 +137,31 @@ async def test_a_value_that_another_file_has_the_last_word_on_is_named(host: Hos
     assert (outcome.digest, outcome.stops) == (GOOD.digest, True)
     assert outcome.error is not None
     assert "no_path_retry is 3 instead of 7" in outcome.error
+    assert "zzz-mine.conf after ours" in outcome.error
     assert not await host.applier.has(GOOD)
+
+
+async def test_one_that_never_gets_done_is_ended_though_it_answers(host: Host) -> None:
+    daemon = host.node.daemon
+
+    def never_done() -> None:
+        daemon.state = "configure"
+        del daemon.reconfigure  # type: ignore[attr-defined]
+
+    daemon.reconfigure = never_done  # type: ignore[method-assign]
+    outcome = await host.applier.apply(GOOD)
+    assert outcome.error is not None
+    assert "still busy with it; rolled back to what was in force before" in outcome.error
+    assert host.unit.asked == ["kill", "start"]
+    assert (await host.multipathd.state()).configured
+
+
+async def test_no_other_file_can_be_why_an_entry_of_a_list_is_absent(host: Host) -> None:
+    (host.etc / "conf.d/zzz-mine.conf").write_text("defaults {\n\tno_path_retry 3\n}\n")
+    bad = wanted("defaults {\n}\n", overrides='blacklist {\n\tdevnode "^(sd[a"\n}\n')
+    outcome = await host.applier.apply(bad)
+    assert outcome.error is not None
+    assert "did not take it: blacklist devnode" in outcome.error
 
 
 async def test_without_a_running_multipathd_files_are_written_and_no_roll_is_stopped(host: Host) -> None:

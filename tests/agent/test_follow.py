@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pathfleet.agent import follow
+from pathfleet.agent import follow, supervise
 from pathfleet.agent.apply import Applier, Outcome
 from pathfleet.agent.follow import Follower
 from pathfleet.cluster import rolling
@@ -274,7 +274,7 @@ async def test_an_apply_that_has_begun_is_brought_to_its_end(host: Host) -> None
 
 
 async def test_a_store_that_is_lost_is_waited_for(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "_BACK_OFF_SECONDS", (0.01,))
+    monkeypatch.setattr(supervise, "_BACK_OFF_SECONDS", (0.01,))
     store = await filled(MemoryStore("pve1", Memory()))
     store.memory.lost = True
     task = asyncio.create_task(Follower(store, host.applier).serve())

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pathfleet.agent import loop as agent_loop
+from pathfleet.agent import supervise
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.loop import Agent, UeventSource
 from pathfleet.cluster import live
@@ -125,7 +126,7 @@ def running(node: Node, supervisor: Supervisor, tmp_path: Path) -> Runner:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Troubles are tried again at once, so that a test need not wait."""
-    monkeypatch.setattr(agent_loop, "_BACK_OFF_SECONDS", (0.01,))
+    monkeypatch.setattr(supervise, "_BACK_OFF_SECONDS", (0.01,))
     monkeypatch.setattr(agent_loop, "POLL_SECONDS", 0.05)
 
 

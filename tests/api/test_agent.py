@@ -15,7 +15,7 @@ import httpx2
 
 from pathfleet.core import node
 from pathfleet.store.sqlite import SQLiteStore
-from tests.api.served import until
+from tests.api.site import until
 from tests.fakes import FakeDaemon
 from tests.replies import group, map_, path, reply
 
@@ -98,14 +98,14 @@ async def until_said(store: SQLiteStore) -> None:
 async def test_what_is_published_tells_others_how_to_ask(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = free.getsockname()[1]
     async with (
         FakeDaemon(str(tmp_path / "multipathd"), MAPS),
-        agent(tmp_path, api_listen=address, api_address=address),
+        agent(tmp_path, api_listen=f"127.0.0.1:{port}", api_address=f"localhost:{port}"),
         SQLiteStore(tmp_path / "cluster.db") as store,
     ):
         await until_said(store)
         info = node.decode((await store.values("n1"))[node.KEY])
-    assert info.api == f"https://{address}"
+    assert info.api == f"https://localhost:{port}"
     assert info.api_certificate is not None
     assert len(info.api_certificate) == len(info.api_token_hash or "") == 64

@@ -14,7 +14,7 @@ from pathfleet.cluster.access import GRACE_SECONDS, Access, Role, digest
 from pathfleet.core import node, wire
 from pathfleet.core.node import NodeInfo, Versions
 from pathfleet.store import Store
-from tests.api.served import Api, api, until
+from tests.api.site import Site, site, until
 from tests.fakes import MemoryStore
 
 
@@ -39,14 +39,14 @@ async def version(_: Call) -> str:
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Api]:
-    async with api(tmp_path, operations=(who, change, remove, version)) as found:
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(directory=tmp_path, operations=(who, change, remove, version)) as found:
         yield found
 
 
 @pytest.fixture
-async def client(here: Api) -> AsyncIterator[httpx2.AsyncClient]:
-    async with here.client(None) as found:
+async def client(here: Site) -> AsyncIterator[httpx2.AsyncClient]:
+    async with here.connected(None) as found:
         yield found
 
 
@@ -63,13 +63,13 @@ async def test_without_a_token_there_is_nothing_but_what_needs_none(client: http
 
 
 @pytest.mark.parametrize(
-    "form", ["Bearer {}", "bearer  {}", "PVEAPIToken=root@pam!auditor={}", "PVEAPIToken=x!auditor={}"]
+    "form", ["Bearer {}", "bearer  {}", "PVEAPIToken=root@pam!auditor-a={}", "PVEAPIToken=x!auditor-a={}"]
 )
 async def test_a_token_is_sent_as_a_bearer_s_or_as_proxmox_s_clients_do(
-    here: Api, client: httpx2.AsyncClient, form: str
+    here: Site, client: httpx2.AsyncClient, form: str
 ) -> None:
     response = await asked(client, form.format(here.tokens[Role.AUDITOR]))
-    assert response.json() == {"data": {"name": "auditor", "role": "auditor"}}
+    assert response.json() == {"data": {"name": "auditor-a", "role": "auditor"}}
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ async def test_a_token_is_sent_as_a_bearer_s_or_as_proxmox_s_clients_do(
         "Bearer",
         "Bearer {}x",
         "Bearer x{}",
-        "PVEAPIToken=root@pam!admin={}",
-        "PVEAPIToken=auditor={}",
+        "PVEAPIToken=root@pam!admin-a={}",
+        "PVEAPIToken=auditor-a={}",
         "PVEAPIToken={}",
         "PathfleetNode a:{}",
         "PathfleetNode :{}",
         "Bearer " + "x" * 300,
     ],
 )
-async def test_what_is_no_token_lets_nobody_in(here: Api, client: httpx2.AsyncClient, form: str) -> None:
+async def test_what_is_no_token_lets_nobody_in(here: Site, client: httpx2.AsyncClient, form: str) -> None:
     assert (await asked(client, form.format(here.tokens[Role.AUDITOR]))).status_code == 401
 
 
@@ -96,24 +96,24 @@ async def test_what_is_no_token_lets_nobody_in(here: Api, client: httpx2.AsyncCl
     ("role", "statuses"), [("auditor", (200, 403, 403)), ("operator", (200, 200, 403)), ("admin", (200, 200, 200))]
 )
 async def test_each_role_may_what_it_may(
-    here: Api, client: httpx2.AsyncClient, role: str, statuses: tuple[int, ...]
+    here: Site, client: httpx2.AsyncClient, role: str, statuses: tuple[int, ...]
 ) -> None:
     headers = here.headers(Role(role))
     found = [(await client.request(method, "/who", headers=headers)) for method in ("GET", "POST", "DELETE")]
     assert tuple(response.status_code for response in found) == statuses
     if role == "auditor":
-        assert "auditor is auditor" in found[1].json()["message"]
+        assert "auditor-a is auditor" in found[1].json()["message"]
         assert "needs operator" in found[1].json()["message"]
 
 
-async def test_who_asks_for_a_change_is_in_the_log(here: Api, caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_asks_for_a_change_is_in_the_log(here: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pathfleet.api")
-    async with here.client(Role.OPERATOR) as client:
+    async with here.connected(Role.OPERATOR) as client:
         await client.post("/who")
-    assert "api-asked by=operator method=POST path=/api2/json/who" in caplog.text
+    assert "api-asked by=operator-a method=POST path=/api2/json/who" in caplog.text
 
 
-async def test_at_the_unix_socket_root_and_the_agent_s_user_are_admins(here: Api) -> None:
+async def test_at_the_unix_socket_root_and_the_agent_s_user_are_admins(here: Site) -> None:
     async with here.local() as local:
         response = await local.get("/who")
     assert response.json() == {"data": {"name": f"uid-{os.geteuid()}", "role": "admin"}}
@@ -125,7 +125,7 @@ async def introduced(store: Store, token_hash: str | None) -> None:
 
 
 async def test_another_node_may_read_with_the_secret_whose_hash_it_published(
-    here: Api, client: httpx2.AsyncClient
+    here: Site, client: httpx2.AsyncClient
 ) -> None:
     async with MemoryStore("b", here.store.memory) as b, MemoryStore("c", here.store.memory) as c:
         await introduced(b, digest("of-b"))
@@ -138,7 +138,7 @@ async def test_another_node_may_read_with_the_secret_whose_hash_it_published(
 
 
 async def test_wrong_secrets_are_counted_for_their_address_and_the_right_one_still_passes(
-    here: Api, client: httpx2.AsyncClient
+    here: Site, client: httpx2.AsyncClient
 ) -> None:
     statuses = [(await asked(client, "Bearer wrong")).status_code for _ in range(auth.FAILURES + 1)]
     assert statuses == [401] * auth.FAILURES + [429]
@@ -149,7 +149,7 @@ async def test_wrong_secrets_are_counted_for_their_address_and_the_right_one_sti
 
 
 async def test_no_secret_is_in_the_log_or_in_an_answer(
-    here: Api, client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+    here: Site, client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "pathfleet")
     answers = [
@@ -172,7 +172,7 @@ async def test_a_flood_of_addresses_is_remembered_in_bounds() -> None:
 
 
 async def test_while_the_store_is_away_the_tokens_count_for_a_while_and_then_nobody_knows(
-    here: Api, client: httpx2.AsyncClient
+    here: Site, client: httpx2.AsyncClient
 ) -> None:
     assert (await client.get("/who", headers=here.headers())).status_code == 200
     here.store.memory.lost = True

@@ -69,7 +69,7 @@ async def test_the_status_is_compressed_for_who_takes_it_and_is_the_same() -> No
         plain = await here.get("/cluster/multipath/status", accept_encoding="identity")
         assert "content-encoding" not in plain.headers
         async with here.client.stream(
-            "GET", "/api2/json/cluster/multipath/status", headers={"accept-encoding": "gzip"}
+            "GET", "/cluster/multipath/status", headers={"accept-encoding": "gzip"}
         ) as packed:
             assert packed.headers["content-encoding"] == "gzip"
             assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
@@ -117,13 +117,23 @@ async def test_before_the_store_was_read_there_is_no_status() -> None:
             assert "still being read" in refused.json()["message"]
 
 
-async def test_while_the_store_is_away_the_old_status_is_no_version_and_says_so() -> None:
+async def test_while_the_store_is_away_the_old_status_says_so_and_is_another_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pathfleet.cluster.live._MEMBERS_SECONDS", 0.01)
     async with site({"a": A}) as here:
-        here.live.trouble = "the store is in trouble"
-        answer = await here.get("/cluster/multipath/status", if_none_match=f'W/"{here.live.journal.latest}"')
+        before = (await here.get("/cluster/multipath/status")).headers["etag"]
+        here.memory.lost = True
+        await until(lambda: here.live.trouble)
+        answer = await here.get("/cluster/multipath/status", if_none_match=before)
         assert answer.status_code == 200
-        assert "etag" not in answer.headers
-        assert answer.json()["data"]["warnings"][0] == "the store is in trouble"
+        assert "the store is in trouble since" in answer.json()["data"]["warnings"][0]
+        troubled = answer.headers["etag"]
+        assert (await here.get("/cluster/multipath/status", if_none_match=troubled)).status_code == 304
+        here.memory.regain()
+        await until(lambda: not here.live.trouble)
+        answer = await here.get("/cluster/multipath/status", if_none_match=troubled)
+        assert answer.json()["data"]["warnings"] == []
 
 
 async def test_a_store_that_is_down_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from pathfleet.cluster.access import Role
 from pathfleet.core import configuration, roll, schema
 from pathfleet.core.property import Property
 from pathfleet.store import File
-from tests.api.served import Api, api
-from tests.fakes import Memory, MemoryStore
+from tests.api.site import Site, site
+from tests.fakes import Memory
 
 LUN = "3600a098038314c6c6e3f4b6f4c6c5a30"
 OTHER = "3600a098038314c6c6e3f4b6f4c6c5a31"
@@ -29,15 +29,15 @@ ROOT = "/cluster/multipath"
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Api]:
+async def served(tmp_path: Path) -> AsyncIterator[Site]:
     memory = Memory(files={configuration.FILE: File(CFG.encode(), "c1")})
-    async with api(tmp_path, store=MemoryStore("a", memory)) as there:
+    async with site(directory=tmp_path, memory=memory) as there:
         yield there
 
 
 @pytest.fixture
-async def client(served: Api) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served.client(Role.ADMIN) as there:
+async def client(served: Site) -> AsyncIterator[httpx2.AsyncClient]:
+    async with served.connected(Role.ADMIN) as there:
         yield there
 
 
@@ -52,6 +52,12 @@ async def test_the_whole_configuration_is_read_with_its_digests(client: httpx2.A
     assert found["defaults"] == {"no-path-retry": "12"}
     assert found["wwids"] == {LUN: {"alias": "db"}}
     assert (found["digest"], found["overrides-digest"], found["combined-digest"]) == (DIGEST, EMPTY, DIGEST)
+
+
+async def test_the_properties_are_told_as_the_table_has_them(client: httpx2.AsyncClient) -> None:
+    told = (await client.get(f"{ROOT}/properties")).json()["data"]
+    assert msgspec.convert(told, tuple[Property, ...]) == schema.PROPERTIES
+    assert {"in-defaults", "in-wwid", "newer-words"} <= told[0].keys()
 
 
 @pytest.mark.parametrize("as_form", [True, False])
@@ -126,8 +132,8 @@ async def test_a_stale_digest_is_a_conflict_and_changes_nothing(
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.OPERATOR])
-async def test_only_an_admin_changes_the_configuration(served: Api, role: Role) -> None:
-    async with served.client(role) as client:
+async def test_only_an_admin_changes_the_configuration(served: Site, role: Role) -> None:
+    async with served.connected(role) as client:
         answer = await client.put(f"{ROOT}/defaults", json={"digest": DIGEST, "failback": "manual"})
         assert answer.status_code == 403
         assert (await said(client))["digest"] == DIGEST
@@ -162,7 +168,7 @@ async def test_a_lun_that_is_not_there_is_not_found(client: httpx2.AsyncClient, 
     assert OTHER in answer.json()["message"]
 
 
-async def test_a_lun_that_a_storage_uses_is_removed_only_by_force(served: Api, client: httpx2.AsyncClient) -> None:
+async def test_a_lun_that_a_storage_uses_is_removed_only_by_force(served: Site, client: httpx2.AsyncClient) -> None:
     storage = f"multipath: san\n\tcontent none\n\nlvm: vg\n\tvgname vg\n\tbase san:{LUN}\n\n"
     served.store.memory.files["storage.cfg"] = File(storage.encode(), "s1")
     answer = await client.delete(f"{ROOT}/wwid/{LUN}", params={"digest": DIGEST})
@@ -198,7 +204,7 @@ async def test_a_dry_run_tells_what_nodes_would_render_and_writes_nothing(client
     assert (await said(client))["digest"] == DIGEST
 
 
-async def test_at_once_is_for_this_change_alone(served: Api, client: httpx2.AsyncClient) -> None:
+async def test_at_once_is_for_this_change_alone(served: Site, client: httpx2.AsyncClient) -> None:
     sent: dict[str, object] = {"digest": DIGEST, "failback": "manual", "at-once": 1}
     digest = (await client.put(f"{ROOT}/defaults", data=sent)).json()["data"]["digest"]
     files = served.store.memory.files

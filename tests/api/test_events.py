@@ -12,12 +12,13 @@ import pytest
 
 from pathfleet.api import events
 from pathfleet.api.events import follow
+from pathfleet.cluster.access import Principal, Role
 from pathfleet.cluster.journal import Journal
 from pathfleet.core.change import CellChange
 from pathfleet.core.matrix import Cell, State
 from tests.api.site import BASE, LUN1, Site, Speech, site, until
 
-EVENTS = f"{BASE}/cluster/multipath/events"
+EVENTS = "/cluster/multipath/events"
 GOOD, BAD = Speech({LUN1: ("optimal", 2, 2)}), Speech({LUN1: ("degraded", 1, 2)})
 
 
@@ -136,9 +137,12 @@ def _of(here: Site) -> Any:
     from starlette.requests import Request
 
     from pathfleet.api.operation import Call
-    from pathfleet.cluster.access import Principal, Role
 
-    scope = {"type": "http", "headers": [(b"authorization", f"Bearer {here.secret}".encode())], "client": ("::1", 1)}
+    scope = {
+        "type": "http",
+        "headers": [(b"authorization", f"Bearer {here.tokens[Role.AUDITOR]}".encode())],
+        "client": ("::1", 1),
+    }
     call = Call(here.service, Principal("auditor-a", Role.AUDITOR), Request(scope))
     return lambda: events._may_still(call)
 
@@ -156,7 +160,9 @@ async def test_streams_end_when_the_server_does() -> None:
 async def _connected(here: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Return a connection that has read the first reset."""
     reader, writer = await asyncio.open_connection("127.0.0.1", here.endpoint.port, limit=1024)
-    writer.write(f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here.secret}\r\n\r\n".encode())
+    writer.write(
+        f"GET {BASE}{EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here.tokens[Role.AUDITOR]}\r\n\r\n".encode()
+    )
     await reader.readuntil(b"event: reset\n")
     return reader, writer
 

@@ -27,6 +27,7 @@ class Identity:
     """A certificate for 127.0.0.1, as an agent makes its own."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
+        self.settings: dict[str, Any] = {"api_certificate": str(certificate), "api_key": str(key)}
         self.fingerprint = certificates.fingerprint(certificate.read_text())
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate, key)
@@ -48,7 +49,7 @@ async def asked_of_a_for_b(identity: Identity, found: Answer = BAD) -> AsyncIter
     """Give the API of node a, in a cluster where node b has another."""
     memory = Memory()
     await Speech(info=info(secret="secret-of-a")).say(memory, "a")
-    async with site({"b": Speech()}, name="b", memory=memory, found=found, tls=identity.context) as b:
+    async with site({"b": Speech()}, name="b", memory=memory, found=found, **identity.settings) as b:
         said = info(api=f"https://{b.endpoint}", certificate=identity.fingerprint)
         await Speech(info=said).say(memory, "b")
         async with site(memory=memory, secret="secret-of-a") as a:

@@ -17,7 +17,7 @@ from pathfleet.api.operation import Call, Handler, Method, Operation, operation
 from pathfleet.api.parameters import BODY_LIMIT
 from pathfleet.cluster.access import Role
 from pathfleet.errors import Conflict, NotFound, StoreUnavailable
-from tests.api.served import Api, api
+from tests.api.site import Site, site
 
 Name = Annotated[str, Meta(pattern="^[a-z]+$")]
 
@@ -102,14 +102,14 @@ OPERATIONS: tuple[Operation, ...] = (show, change, remove, names_, open_, large,
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Api]:
-    async with api(tmp_path, operations=OPERATIONS) as found:
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(directory=tmp_path, operations=OPERATIONS) as found:
         yield found
 
 
 @pytest.fixture
-async def client(here: Api) -> AsyncIterator[httpx2.AsyncClient]:
-    async with here.client(Role.ADMIN) as found:
+async def client(here: Site) -> AsyncIterator[httpx2.AsyncClient]:
+    async with here.connected(Role.ADMIN) as found:
         yield found
 
 
@@ -180,7 +180,7 @@ async def test_what_may_be_a_list_may_be_given_more_than_once(
 )
 async def test_a_body_is_json_or_a_form(client: httpx2.AsyncClient, sent: dict[str, Any]) -> None:
     response = await client.put("/things/abc", **sent)
-    assert response.json() == {"data": {"name": "abc", "by": "admin", "user": "x", "on": False, "n": 3}}
+    assert response.json() == {"data": {"name": "abc", "by": "admin-a", "user": "x", "on": False, "n": 3}}
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ async def test_an_error_has_its_status_and_says_why(client: httpx2.AsyncClient, 
     assert errors(response) == {}
 
 
-async def test_what_is_outside_of_the_api_is_nowhere(here: Api) -> None:
-    async with here.client() as client:
-        response = await client.get(here.url + "/etc/passwd")
+async def test_what_is_outside_of_the_api_is_nowhere(here: Site) -> None:
+    async with here.connected() as client:
+        response = await client.get(here.url + "/api2/json/etc/passwd")
     assert response.status_code == 404
     assert errors(response) == {}
 

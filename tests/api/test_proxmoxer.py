@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from proxmoxer import ProxmoxAPI, ResourceException  # type: ignore[import-untyped] # it has no types
 
 from pathfleet import __version__
+from pathfleet.cluster.access import Role
 from pathfleet.system import certificates
 from tests.api.site import LUN1, LUN2, Speech, site
 
@@ -22,16 +22,14 @@ async def proxmoxer(directory: Path) -> AsyncIterator[Any]:
     """Give proxmoxer's API object for a node that speaks TLS, with a token."""
     certificate, key = directory / "crt", directory / "key"
     await certificates.self_signed(certificate, key, ["127.0.0.1"])
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
     said = {"a": Speech({LUN1: ("optimal", 2, 2)}), "b": Speech({LUN1: ("failed", 0, 2)})}
-    async with site(said, tls=tls) as here:
+    async with site(said, api_certificate=str(certificate), api_key=str(key)) as here:
         yield ProxmoxAPI(
             here.endpoint.host,
             port=here.endpoint.port,
             user="root@pam",
             token_name="auditor-a",
-            token_value=here.secret,
+            token_value=here.tokens[Role.AUDITOR],
             verify_ssl=str(certificate),
             timeout=5,
         )

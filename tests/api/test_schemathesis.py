@@ -18,8 +18,7 @@ from schemathesis import Case
 from pathfleet.api import auth
 from pathfleet.cluster.access import Role
 from pathfleet.core import storagecfg
-from tests.api.served import Api, api
-from tests.api.site import GOOD, LUN1, LUN2, Speech
+from tests.api.site import LUN1, LUN2, Site, Speech, site
 from tests.fakes import Memory, MemoryStore
 
 STORAGE = f"""\
@@ -43,10 +42,10 @@ class Running:
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
-        self.here: Api | None = None
+        self.here: Site | None = None
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
 
-    def __enter__(self) -> Api:
+    def __enter__(self) -> Site:
         self._thread.start()
         assert self._ready.wait(20)
         assert self.here is not None
@@ -61,24 +60,23 @@ class Running:
         memory = Memory()
         await Speech({LUN1: ("optimal", 2, 2), LUN2: ("failed", 0, 2)}).say(memory, "a")
         await Speech({LUN1: ("degraded", 1, 2)}).say(memory, "b")
-        store = MemoryStore("a", memory)
-        async with store:
+        async with MemoryStore("a", memory) as store:
             await store.swap(storagecfg.FILE, STORAGE.encode(), None)
-        async with api(self._directory, store=store, maps=lambda: GOOD) as here:
+        async with site(directory=self._directory, memory=memory) as here:
             self.here = here
             self._ready.set()
             await self._ended.wait()
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch, Running(tmp_path_factory.mktemp("api")) as found:
         patch.setattr(auth, "FAILURES", 1_000_000)  # wrong secrets are among what is tried
         yield found
 
 
 @pytest.fixture
-def described(here: Api) -> Any:
+def described(here: Site) -> Any:
     headers = here.headers(Role.ADMIN)
     url = f"{here.url}/api2/json"
     found = requests.get(f"{url}/openapi.json", headers=headers, timeout=10).json()

@@ -24,7 +24,7 @@ from pathfleet.api.operation import Call, operation
 from pathfleet.cluster.access import Role
 from pathfleet.errors import SettingsError
 from pathfleet.settings import Endpoint
-from tests.api.served import Api, api, until
+from tests.api.site import Site, site, until
 from tests.fakes import open_descriptors
 
 
@@ -52,12 +52,12 @@ OPERATIONS = (version, say, stream)
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Api]:
-    async with api(tmp_path, operations=OPERATIONS) as found:
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(directory=tmp_path, operations=OPERATIONS) as found:
         yield found
 
 
-async def raw(here: Api, sent: bytes) -> bytes:
+async def raw(here: Site, sent: bytes) -> bytes:
     """Return all that the server says to these bytes, until it closes."""
     assert here.server.endpoint is not None
     reader, writer = await asyncio.open_connection(here.server.endpoint.host, here.server.endpoint.port)
@@ -75,7 +75,7 @@ GET = b"GET /api2/json/version HTTP/1.1\r\nHost: x\r\n"
 
 async def test_the_socket_is_its_owner_s_only_and_leaves_with_the_server(tmp_path: Path) -> None:
     file = tmp_path / "api.sock"
-    async with api(tmp_path, operations=OPERATIONS) as here:
+    async with site(directory=tmp_path, operations=OPERATIONS) as here:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         async with here.local() as local:
             assert (await local.get("/version")).json() == {"data": "1"}
@@ -87,11 +87,11 @@ async def test_a_socket_that_nobody_listens_at_is_replaced(tmp_path: Path) -> No
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "api.sock"))
     left.close()
-    async with api(tmp_path, operations=OPERATIONS) as here, here.local() as local:
+    async with site(directory=tmp_path, operations=OPERATIONS) as here, here.local() as local:
         assert (await local.get("/version")).status_code == 200
 
 
-async def test_a_socket_that_somebody_listens_at_stays_theirs(here: Api) -> None:
+async def test_a_socket_that_somebody_listens_at_stays_theirs(here: Site) -> None:
     with pytest.raises(SettingsError, match=r"api-socket = .*somebody listens there"):
         unix_socket(here.settings.api_socket_file)
     async with here.local() as local:
@@ -118,7 +118,7 @@ async def test_a_port_that_is_taken_is_named_and_the_unix_socket_is_served(tmp_p
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = Endpoint(*other.getsockname())
-        async with api(tmp_path, operations=OPERATIONS, api_listen="") as here:
+        async with site(directory=tmp_path, operations=OPERATIONS, api_listen="") as here:
             with pytest.raises(SettingsError, match=rf"api-listen = {taken}.*set another port"):
                 network_socket(taken)
             async with here.local() as local:
@@ -132,13 +132,16 @@ async def test_an_address_that_is_not_this_machine_s_is_named() -> None:
 
 @pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="needs IPv6")
 async def test_ipv6_is_an_address_like_any_other(tmp_path: Path) -> None:
-    async with api(tmp_path, operations=OPERATIONS, api_listen="[::1]:0") as here, here.client(None) as client:
+    async with (
+        site(directory=tmp_path, operations=OPERATIONS, api_listen="[::1]:0") as here,
+        here.connected(None) as client,
+    ):
         assert here.url.startswith("http://[::1]:")
         assert (await client.get("/version")).status_code == 200
 
 
 async def test_while_the_store_is_away_the_api_says_so(tmp_path: Path) -> None:
-    async with api(tmp_path) as here, here.local() as local:
+    async with site(directory=tmp_path) as here, here.local() as local:
         here.store.memory.lost = True
         assert (await local.get("/version")).status_code == 200
         await asyncio.sleep(0)
@@ -148,14 +151,14 @@ async def test_while_the_store_is_away_the_api_says_so(tmp_path: Path) -> None:
         here.store.memory.regain()
 
 
-async def test_what_is_no_http_gets_an_error_like_any_other(here: Api) -> None:
+async def test_what_is_no_http_gets_an_error_like_any_other(here: Site) -> None:
     answer = await raw(here, b"\x16\x03\x01\x00\x05hello\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["data"] is None
 
 
-async def test_a_header_that_is_too_long_is_refused(here: Api) -> None:
+async def test_a_header_that_is_too_long_is_refused(here: Site) -> None:
     with contextlib.suppress(ConnectionResetError):  # the answer may be lost: who sends on hears no more
         answer = await raw(here, GET + b"X: " + b"x" * 1_000_000 + b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -163,7 +166,7 @@ async def test_a_header_that_is_too_long_is_refused(here: Api) -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", GET, GET[:-2], b"POST" + GET[3:] + b"Content-Length: 9\r\n\r\nx"])
 async def test_a_client_that_sends_too_slowly_loses_its_connection(
-    here: Api, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    here: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(listener, "REQUEST_SECONDS", 0.2)
     with contextlib.suppress(ConnectionResetError):
@@ -171,27 +174,27 @@ async def test_a_client_that_sends_too_slowly_loses_its_connection(
 
 
 async def test_a_client_that_begins_a_second_request_slowly_does_too(
-    here: Api, monkeypatch: pytest.MonkeyPatch
+    here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "REQUEST_SECONDS", 0.2)
     with contextlib.suppress(ConnectionResetError):
         assert (await raw(here, GET + b"\r\nGET /slow")).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_answer_that_takes_its_time_is_not_cut_off(here: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_takes_its_time_is_not_cut_off(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "REQUEST_SECONDS", 0.1)
-    async with here.client(None) as client, client.stream("GET", "/stream") as response:
+    async with here.connected(None) as client, client.stream("GET", "/stream") as response:
         lines = response.aiter_lines()
         assert [await anext(lines) for _ in range(6)] == ["piece"] * 6
 
 
-async def test_requests_in_one_piece_are_answered_in_order(here: Api) -> None:
+async def test_requests_in_one_piece_are_answered_in_order(here: Site) -> None:
     answer = await raw(here, (GET + b"\r\n") * 3 + GET + b"Connection: close\r\n\r\n")
     assert answer.count(b'{"data":"1"}') == 4
 
 
-async def test_an_answer_waits_for_no_acknowledgement_of_its_head(here: Api) -> None:
-    async with here.client(None) as client:
+async def test_an_answer_waits_for_no_acknowledgement_of_its_head(here: Site) -> None:
+    async with here.connected(None) as client:
         began = time.monotonic()
         for _ in range(25):
             await client.get("/version")
@@ -199,10 +202,10 @@ async def test_an_answer_waits_for_no_acknowledgement_of_its_head(here: Api) -> 
 
 
 async def test_there_are_only_so_many_connections_and_those_work_on(
-    here: Api, monkeypatch: pytest.MonkeyPatch
+    here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "CONNECTIONS", 2)
-    async with here.client(None) as client, here.client(None) as other:
+    async with here.connected(None) as client, here.connected(None) as other:
         assert (await client.get("/version")).status_code == 200
         assert (await other.get("/version")).status_code == 200
         with contextlib.suppress(ConnectionResetError):
@@ -217,7 +220,7 @@ async def test_the_end_waits_for_no_stream_and_leaves_nothing_open(
     caplog.set_level(logging.INFO)
     before = open_descriptors()
     async with contextlib.AsyncExitStack() as stack:
-        here = await stack.enter_async_context(api(tmp_path, operations=OPERATIONS))
+        here = await stack.enter_async_context(site(directory=tmp_path, operations=OPERATIONS))
         reader, writer = await asyncio.open_unix_connection(here.settings.api_socket_file)
         writer.write(b"GET /api2/json/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"piece")
@@ -238,7 +241,7 @@ async def test_a_request_is_answered_before_the_end(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         return "in time"
 
-    async with api(tmp_path, operations=(slow,)) as here:
+    async with site(directory=tmp_path, operations=(slow,)) as here:
         reader, writer = await asyncio.open_unix_connection(here.settings.api_socket_file)
         writer.write(b"GET /api2/json/slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await began.wait()
@@ -270,7 +273,7 @@ async def test_another_user_cannot_connect_and_would_need_a_token() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
-        async with api(directory, operations=(who,)) as here:
+        async with site(directory=directory, operations=(who,)) as here:
             assert await said_to_nobody(here.settings.api_socket_file) == "refused"
             here.settings.api_socket_file.chmod(0o666)
             assert await said_to_nobody(here.settings.api_socket_file) == "HTTP/1.1 401 Unauthorized"

@@ -21,6 +21,9 @@ lvm: vg
 \tvgname vg
 \tbase san:{LUN1}
 \tshared 1
+
+dir: local
+\tpath /var/lib/vz
 """
 TWO = answer(
     map_(LUN1, group(path("sda")), name="db", sysfs="dm-1"),
@@ -41,6 +44,7 @@ async def test_storages_have_their_properties_as_written_and_the_files_digest() 
             ("san", "multipath"),
             ("off", "multipath"),
             ("vg", "lvm"),
+            ("local", "dir"),
         ]
         assert storages[2]["base"] == f"san:{LUN1}"
         assert {len(each["digest"]) for each in storages} == {40}
@@ -64,6 +68,10 @@ async def test_the_volumes_of_a_multipath_storage_are_the_maps_on_the_node() -> 
                 "path": f"/dev/disk/by-id/dm-uuid-mpath-{LUN2}",
                 "format": "raw",
                 "content": "images",
+                "health": "optimal",
+                "storages": [],
+                "active": None,
+                "vmid": None,
             },
             {
                 "volid": f"san:{LUN1}",
@@ -72,6 +80,10 @@ async def test_the_volumes_of_a_multipath_storage_are_the_maps_on_the_node() -> 
                 "path": f"/dev/disk/by-id/dm-uuid-mpath-{LUN1}",
                 "format": "raw",
                 "content": "images",
+                "health": "optimal",
+                "storages": ["vg"],
+                "active": None,
+                "vmid": None,
             },
         ]
 
@@ -113,8 +125,8 @@ async def test_a_storage_whose_maps_nobody_can_tell_is_not_active_and_not_empty(
         ("/nodes/a/storage/nothing/content", 404),
         ("/nodes/a/storage/off/content", 400),
         ("/nodes/c/storage/san/content", 400),
-        ("/nodes/a/storage/vg/content", 501),
-        ("/nodes/a/storage/vg/status", 501),
+        ("/nodes/a/storage/local/content", 501),
+        ("/nodes/a/storage/local/status", 501),
     ],
 )
 async def test_what_a_node_does_not_have_is_refused_with_a_reason(path_: str, status: int) -> None:

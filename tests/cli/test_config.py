@@ -196,6 +196,30 @@ async def test_a_lun_that_a_storage_uses_is_kept_unless_forced(cluster: Cluster)
     assert ran.code == 0
 
 
+def test_clear_only_shows_what_goes_unless_told_yes(cluster: Cluster) -> None:
+    before = cluster.show()
+    ran = cluster.run("clear")
+    assert ran.code == 0
+    assert '-\tno_path_retry "12"' in ran.out
+    assert "--yes" in ran.err
+    assert cluster.show() == before
+
+
+def test_clear_leaves_nothing(cluster: Cluster) -> None:
+    assert cluster.run("clear", "--yes").code == 0
+    assert cluster.run("show").out.startswith("nothing is configured")
+
+
+async def test_clear_does_not_take_the_luns_of_a_storage_unless_forced(cluster: Cluster) -> None:
+    async with cluster.store() as store:
+        text = f"multipath: san\n\tcontent none\n\nlvm: vg\n\tvgname vg\n\tbase san:{LUN}\n\n"
+        await store.swap("storage.cfg", text.encode(), None)
+    ran = await cluster.run_beside("clear", "--yes")
+    assert ran.code == 69
+    assert "storage vg uses" in ran.err
+    assert (await cluster.run_beside("clear", "--yes", "--force")).code == 0
+
+
 async def test_at_once_is_written_for_the_nodes(cluster: Cluster) -> None:
     ran = await cluster.run_beside("set", "failback=manual", "--at-once")
     assert "all nodes apply it now" in ran.out
@@ -238,7 +262,7 @@ def test_overrides_are_set_from_standard_input_and_shown_as_they_are(cluster: Cl
 
 def test_overrides_with_errors_are_refused_with_all_of_them_by_line(cluster: Cluster) -> None:
     ran = cluster.run("overrides", "set", "-", stdin=BAD)
-    assert (ran.code, ran.out) == (69, "")
+    assert (ran.code, ran.out) == (64, "")
     assert ran.err.startswith("2:2: error: ")
     assert cluster.show()["overrides"] == ""
 

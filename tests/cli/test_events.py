@@ -21,7 +21,7 @@ from pathfleet.cli.overview import Choice
 from pathfleet.cli.watch import watch
 from pathfleet.cluster.journal import Event
 from pathfleet.core import report
-from pathfleet.core.change import CellChange, Change, LunChange, NodeChange
+from pathfleet.core.change import CellChange, Change, LunChange, NodeChange, WarningsChange
 from pathfleet.core.matrix import Cell, LunHead, NodeHead, State
 from pathfleet.core.node import Versions
 from pathfleet.core.report import MapReport
@@ -108,6 +108,17 @@ class TestALine:
             "cluster-state": "failed",
             "cell": {"state": "failed", "paths-active": 0, "paths-total": 4, "reason": "no\x1b", "flags": []},
         }  # fmt: skip
+
+    def test_says_what_is_wrong_with_the_whole_and_when_it_no_longer_is(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        printer = Printer(KNOWN, "table")
+        printer.show(event("warnings", WarningsChange(("the store is in trouble", "line 3 is none"))))
+        printer.show(event("warnings", WarningsChange(("line 3 is none",))))
+        assert said(capsys) == [
+            "cluster  warning: the store is in trouble; warning: line 3 is none",
+            "cluster  no longer: the store is in trouble",
+        ]
 
 
 @asynccontextmanager

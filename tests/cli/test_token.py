@@ -82,7 +82,7 @@ async def test_a_removed_token_counts_no_more(place: dict[str, Any]) -> None:
         (("add", "page"), 64, "--role"),
         (("add", "page", "--role", "king"), 64, "king"),
         (("add", "page", "--role", "admin", "--expires", "0"), 64, "expires"),
-        (("add", "a b", "--role", "admin"), 69, "name: letters"),
+        (("add", "a b", "--role", "admin"), 64, "name: letters"),
         (("remove", "nobody"), 69, "there is no token 'nobody'"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pathfleet.cluster.access import FILE, FRESH_SECONDS, GRACE_SECONDS, Access, Principal, Role
-from pathfleet.errors import BadRequest, NotFound, StoreError, StoreUnavailable
+from pathfleet.errors import BadRequest, Busy, NotFound, StoreError, StoreUnavailable
 from tests.fakes import Memory, MemoryStore
 
 
@@ -79,11 +79,18 @@ async def test_a_name_is_taken_once_and_can_be_typed() -> None:
     async with MemoryStore() as store:
         tokens = access(store)
         await tokens.add("page", Role.AUDITOR)
-        with pytest.raises(BadRequest, match="already"):
+        with pytest.raises(Busy, match="already"):
             await tokens.add("page", Role.ADMIN)
         for name in ("", "a b", "x!y", "-x", "a" * 65, "a\n"):
             with pytest.raises(BadRequest, match="letters"):
                 await tokens.add(name, Role.ADMIN)
+
+
+@pytest.mark.parametrize("name", ["node-a", "uid-0"])
+async def test_no_token_is_taken_for_a_node_or_a_user(name: str) -> None:
+    async with MemoryStore() as store:
+        with pytest.raises(BadRequest, match="not of tokens"):
+            await access(store).add(name, Role.ADMIN)
 
 
 async def test_removing_what_is_not_there_says_so() -> None:

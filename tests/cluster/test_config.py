@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathfleet.cluster import config, preview
-from pathfleet.cluster.config import BadOverrides, Current, InUse
+from pathfleet.cluster.config import BadOverrides, Current
 from pathfleet.core import configuration, node, roll, wire
 from pathfleet.core.property import BadValue
-from pathfleet.errors import BadRequest, Conflict, NotFound, StoreUnavailable, ValueTooBig
+from pathfleet.errors import BadRequest, Busy, Conflict, NotFound, StoreUnavailable, ValueTooBig
 from pathfleet.store import File
 from tests.fakes import Memory, MemoryStore
 
@@ -260,7 +260,7 @@ async def test_a_line_that_does_not_count_is_a_warning(store: MemoryStore, memor
 
 async def test_a_lun_that_storages_use_is_removed_only_by_force(store: MemoryStore, memory: Memory) -> None:
     memory.files["storage.cfg"] = File(STORAGE.encode(), "s1")
-    with pytest.raises(InUse, match="vg1, vg2"):
+    with pytest.raises(Busy, match="vg1, vg2"):
         await config.plan_removal(store, LUN)
     planned = await config.plan_removal(store, LUN, force=True)
     assert planned.after.configuration.wwids == {}
@@ -269,6 +269,23 @@ async def test_a_lun_that_storages_use_is_removed_only_by_force(store: MemorySto
 async def test_a_lun_that_nothing_uses_is_removed(store: MemoryStore) -> None:
     await config.write(store, await config.plan_removal(store, LUN))
     assert (await config.read(store)).configuration.wwids == {}
+
+
+async def test_a_cleared_configuration_is_no_configuration(store: MemoryStore, memory: Memory) -> None:
+    memory.files[configuration.OVERRIDES_FILE] = File(b"overrides {\n}\n", "o1")
+    await config.write(store, await config.plan_clear(store))
+    assert configuration.FILE not in memory.files
+    assert configuration.OVERRIDES_FILE not in memory.files
+    assert (await config.read(store)).wanted_digest is None
+
+
+async def test_a_configuration_whose_luns_storages_use_is_cleared_only_by_force(
+    store: MemoryStore, memory: Memory
+) -> None:
+    memory.files["storage.cfg"] = File(STORAGE.encode(), "s1")
+    with pytest.raises(Busy, match="vg1, vg2"):
+        await config.plan_clear(store)
+    assert (await config.plan_clear(store, force=True)).after == Current()
 
 
 async def test_what_no_store_would_take_is_refused_before_anything_is_written(store: MemoryStore) -> None:

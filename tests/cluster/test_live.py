@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -254,7 +255,7 @@ class TestAStoreInTrouble:
         await a.put("multipath", value(clock))
         it = Live(a, wall_clock=clock)
         async with following(it):
-            pass
+            start = it.journal.latest
         memory.lost = True
         for _ in range(2):
             with pytest.raises(StoreError, match="taken away"):
@@ -267,6 +268,8 @@ class TestAStoreInTrouble:
         async with following(it):
             await until(it, lambda: it.trouble is None)
             assert it.document().warnings == ()
+        told = [event for event in it.journal.since(start) or () if event.kind == "warnings"]
+        assert [json.loads(event.data)["warnings"] for event in told] == [[warning], []]
 
     async def test_while_it_is_followed_ends_the_following(
         self, memory: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pathfleet.core.aftermath import not_in_force, some, verdicts, worse
-from pathfleet.core.drift import Difference
+from pathfleet.core.aftermath import some, verdicts, worse
 from pathfleet.core.health import Verdict
 from pathfleet.core.maps import decode
 from tests.replies import group, map_, path, reply
@@ -38,19 +37,6 @@ def test_worse_is_who_lost_usable_paths_or_is_gone(
 ) -> None:
     assert worse(before, after) == losses
     assert worse(before, after, may_go={"a"}) == ()
-
-
-def test_only_a_value_that_is_shown_as_another_is_not_in_force() -> None:
-    differences = [
-        Difference("defaults", "no_path_retry", "7", "3"),
-        Difference("defaults", "brand_new", "7", None),
-        Difference("defaults", "force_sync", "yes", "no"),
-        Difference("blacklist", "wwid", "x", None),
-    ]
-    assert not_in_force(differences) == (
-        "defaults no_path_retry is 3 instead of 7",
-        "blacklist wwid is absent instead of x",
-    )
 
 
 def test_many_phrases_are_a_few_and_a_number() -> None:

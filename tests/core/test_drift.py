@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
-from pathfleet.core import schema
 from pathfleet.core.configuration import Configuration
-from pathfleet.core.drift import Difference, differences, same
-from pathfleet.core.property import Property
+from pathfleet.core.drift import Difference, differences
 from pathfleet.core.render import DropIns, render
 
 LUN = "3600a098038314c6c6e3f4b6f4c6c5a30"
@@ -85,32 +81,30 @@ def test_what_a_blacklist_lacks_is_a_difference_and_what_it_has_besides_is_not()
     assert found.listed
 
 
-@pytest.mark.parametrize(
-    ("keyword", "one", "other"),
-    [
-        ("no_path_retry", "fail", "0"),
-        ("flush_on_last_del", "yes", "always"),
-        ("flush_on_last_del", "no", "unused"),
-        ("path_selector", "round-robin 0", "round-robin  0"),
-        ("skip_kpartx", "1", "yes"),
-        ("dev_loss_tmo", "infinity", "4294967295"),
-        ("reservation_key", "0x00AB", "0xab"),
-        ("fast_io_fail_tmo", "off", "0"),
-    ],
-)
-def test_words_that_mean_the_same_are_no_difference(keyword: str, one: str, other: str) -> None:
-    assert same(keyword, one, other)
-    assert same(keyword, other, one)
+def test_what_is_meant_for_all_devices_of_a_kind_is_named_whole() -> None:
+    text = "blacklist_exceptions {\n\tdevice {\n\t\tvendor ACME\n\t\tproduct Disk\n\t}\n}\n"
+    assert differences(drop_ins(text), EFFECTIVE) == [
+        Difference("blacklist_exceptions", "device", "vendor=ACME product=Disk", None)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("keyword", "one", "other"), [("no_path_retry", "1", "yes"), ("failback", "0", "no"), ("prio", "alua", None)]
-)
-def test_words_that_do_not_are_one(keyword: str, one: str, other: str | None) -> None:
-    assert not same(keyword, one, other)
+def test_words_that_mean_the_same_are_no_difference() -> None:
+    text = 'defaults {\n\tno_path_retry "fail"\n\tflush_on_last_del "always"\n\tpolling_interval "5"\n}\n'
+    written = DropIns("defaults {\n\tno_path_retry 0\n\tflush_on_last_del yes\n\tpolling_interval 5\n}\n")
+    assert differences(written, text) == []
 
 
-@pytest.mark.parametrize("row", schema.PROPERTIES, ids=lambda row: row.name)
-def test_no_two_words_of_a_property_are_taken_for_the_same(row: Property) -> None:
-    for word in row.words:
-        assert [other for other in row.words if same(row.keyword, word, other)] == [word]
+def test_only_what_is_shown_as_something_else_or_lacks_in_a_list_is_proven() -> None:
+    found = [
+        Difference("defaults", "no_path_retry", "7", "3"),
+        Difference("defaults", "brand_new", "7", None),
+        Difference("blacklist", "wwid", "x", None),
+    ]
+    assert [str(each) for each in found if each.proven] == [
+        "defaults no_path_retry is 3 instead of 7",
+        "blacklist wwid is absent instead of x",
+    ]
+
+
+def test_what_some_releases_print_wrong_is_not_compared() -> None:
+    assert differences(DropIns("defaults {\n\tforce_sync yes\n}\n"), "defaults {\n\tforce_sync no\n}\n") == []

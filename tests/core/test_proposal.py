@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathfleet.core import configuration, takeover
+from pathfleet.core.conf.lint import lint
 from pathfleet.core.configuration import Configuration
-from pathfleet.core.lint import lint
 from pathfleet.core.proposal import NodeFiles, Proposal, Source, propose
 
 LUN = "3600a098038314c6c6e3f4b6f4c6c5a30"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathfleet.core import syntax
+from pathfleet.core.conf import syntax
+from pathfleet.core.conf.syntax import Section
 from pathfleet.core.configuration import Configuration, parse
 from pathfleet.core.property import BadValue
 from pathfleet.core.render import BASELINE_FILE, OVERRIDES_FILE, DropIns, render
 from pathfleet.core.schema import BY_NAME, check, check_wwid
-from pathfleet.core.syntax import Section
 
 DATA = Path(__file__).parent.parent / "data/config"
 DIGEST = "0123456789abcdef0123456789abcdef01234567"

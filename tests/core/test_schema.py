@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathfleet.core.keywords import KEYWORDS
+from pathfleet.core.conf.keywords import KEYWORDS
 from pathfleet.core.property import BadValue, Property
 from pathfleet.core.schema import BY_NAME, PROPERTIES, check, check_together, check_wwid, settable, unknown_to
 

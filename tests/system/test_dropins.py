@@ -44,6 +44,12 @@ def test_an_attempt_is_noted_before_anything_is_changed(files: Files) -> None:
     assert files.on_disk() == DropIns()
 
 
+def test_only_what_multipathd_reads_after_ours_has_the_last_word(files: Files) -> None:
+    for name in ("mine.conf", BASELINE_FILE, OVERRIDES_FILE, "zz-z.conf", "zz-pathfleet-15.conf", "zzz.txt"):
+        (files.root / "conf.d" / name).touch()
+    assert [Path(path).name for path in files.read_later()] == ["zz-pathfleet-15.conf", "zz-z.conf"]
+
+
 def test_what_is_in_force_comes_back(files: Files) -> None:
     begin(files)
     files.write("one\n", "two\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pathfleet.errors import CannotTell, NotRunning
-from pathfleet.system.multipathd import DaemonState, Multipathd, NeedsRoot
+from pathfleet.errors import CannotTell, NeedsRoot, NotRunning
+from pathfleet.system.multipathd import DaemonState, Multipathd
 from tests.fakes import FakeDaemon, says
 
 

@@ -19,10 +19,9 @@ from pathfleet.core.aftermath import some
 from pathfleet.core.health import Verdict
 from pathfleet.core.render import DropIns
 from pathfleet.core.wanted import Wanted
-from pathfleet.errors import CannotTell, NotRunning, StoreError
+from pathfleet.errors import CannotTell, NotInstalled, NotRunning, StoreError
 from pathfleet.system.disk import DiskTrouble
 from pathfleet.system.dropins import Attempt, Files, State
-from pathfleet.system.multipathd import NotInstalled
 from pathfleet.system.wwids import Wwids
 
 log = logging.getLogger(__name__)
@@ -178,12 +177,17 @@ class Applier:
         return Outcome(wanted.digest, remark, stops=remark is not None)
 
     async def _remark(self, wanted: Wanted) -> str | None:
+        """Return what another file on this node overrules. Raises Failed if it is multipathd that did not take it."""
         missing = await self._watch.not_in_force(wanted.drop_ins)
         if not missing:
             return None
+        later = await asyncio.to_thread(self._files.read_later)
+        # of a list nothing can be taken away again
+        if refused := [str(each) for each in missing if each.listed or not later]:
+            raise Failed(f"multipathd did not take it: {some(refused)}; see `journalctl -u multipathd`")
         return (
-            f"applied, but multipathd goes by other values: {some(missing)}; another file in "
-            f"{self._files.root / 'conf.d'} may set them after ours, see `pathfleet config diff`"
+            f"applied, but multipathd goes by other values: {some([str(each) for each in missing])}; "
+            f"it reads {some(later)} after ours, see `pathfleet config diff`"
         )
 
     def _commit(self, wanted: Wanted, remark: str | None) -> None:

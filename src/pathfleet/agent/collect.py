@@ -16,9 +16,8 @@ from pathfleet.agent.kernel import SETTLE_SECONDS, Kernel, KernelPaths
 from pathfleet.core.health import Facts, Verdict, judge
 from pathfleet.core.maps import Map
 from pathfleet.core.node import Daemon
-from pathfleet.errors import CannotTell, NotRunning, SettingsError
+from pathfleet.errors import CannotTell, NotInstalled, NotRunning, SettingsError
 from pathfleet.system import devicemapper
-from pathfleet.system.multipathd import NotInstalled
 from pathfleet.system.sysfs import Sysfs
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from pathfleet.core import aftermath, drift
 from pathfleet.core.aftermath import some
+from pathfleet.core.drift import Difference
 from pathfleet.core.health import Verdict
 from pathfleet.core.maps import Map
 from pathfleet.core.render import DropIns
-from pathfleet.errors import CannotTell, NotRunning, PathfleetError
-from pathfleet.system.multipathd import DaemonState, NeedsRoot
+from pathfleet.errors import CannotTell, NeedsRoot, NotRunning, PathfleetError
+from pathfleet.system.multipathd import DaemonState
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Unit(Protocol):
 
 
 class Failed(PathfleetError):
-    """A configuration did not work out. `gone`: multipathd died; `hung`: it lives and answers nothing."""
+    """A configuration did not work out. `gone`: multipathd died; `hung`: it lives and gets nowhere."""
 
     code = "apply-failed"
 
@@ -118,13 +119,13 @@ class Watch:
         if losses:
             raise Failed(f"maps got worse: {some(losses)}")
 
-    async def not_in_force(self, drop_ins: DropIns) -> tuple[str, ...]:
-        """Return, a phrase for each, which values of the drop-ins multipathd does not go by. Raises Failed."""
+    async def not_in_force(self, drop_ins: DropIns) -> tuple[Difference, ...]:
+        """Return which values of the drop-ins multipathd does not go by. Raises Failed."""
         try:
             effective = await self._multipathd.effective()
         except (NotRunning, CannotTell) as error:
             raise Failed(f"nobody can tell what is in force: {error}", gone=isinstance(error, NotRunning)) from error
-        return aftermath.not_in_force(drift.differences(drop_ins, effective))
+        return tuple(each for each in drift.differences(drop_ins, effective) if each.proven)
 
     async def come_back(
         self, unit: Unit, failure: Failed, before: Mapping[str, Verdict], may_go: Collection[str]
@@ -196,7 +197,8 @@ class Watch:
             if since is not None and clock() - since >= steady:
                 return
             if clock() > end:
-                raise Failed(_late(found, seconds), hung=isinstance(found, CannotTell))
+                # one that spins may still answer what needs no lock, such as this question
+                raise Failed(_late(found, seconds), hung=True)
             await asyncio.sleep(self._timing.pause)
 
     async def _look(self, pid: int) -> bool | CannotTell:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
@@ -17,12 +16,13 @@ from msgspec import Struct
 from pathfleet import __version__
 from pathfleet.agent.apply import Applier, Outcome
 from pathfleet.agent.status import Status
+from pathfleet.agent.supervise import for_ever, until_signalled
 from pathfleet.cluster import rolling
 from pathfleet.core import applied, configuration, roll
 from pathfleet.core.applied import Applied
 from pathfleet.core.roll import Go, Roll, Stopped, Turn, turn
 from pathfleet.core.wanted import Wanted, wanted
-from pathfleet.errors import LockBusy, Malformed, PathfleetError, Refused, StoreError
+from pathfleet.errors import LockBusy, Malformed, Refused, StoreError
 from pathfleet.store import Change, Members, Store
 from pathfleet.system.disk import DiskTrouble
 from pathfleet.system.notify import Notifier
@@ -33,10 +33,8 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 30.0
 #: A failure that the store did not take, or a turn that was not ours, is tried again after this.
 AGAIN_SECONDS = 3.0
-_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 #: How long a single apply waits for its turn.
 _PATIENCE_SECONDS = 180.0
-_HELD_SECONDS = 60.0
 _FILES = frozenset((configuration.FILE, configuration.OVERRIDES_FILE, roll.FILE))
 
 T = TypeVar("T")
@@ -72,50 +70,26 @@ class Follower:
         self._status = Status(store)
         self._wake = asyncio.Event()
         self._unnoted: tuple[str | None, str] | None = None
-        self._said: Outcome | None = None
+        self._said: tuple[str | None, str | None] | None = None
         self._waiting = False
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; an apply that has begun is brought to its end first."""
-        loop = asyncio.get_running_loop()
-        this = asyncio.current_task()
-        assert this is not None  # noqa: S101 - a coroutine runs in a task
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, this.cancel)
-        try:
-            await self.serve()
-        except asyncio.CancelledError:
-            self._notifier.stopping()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        await until_signalled(self.serve, self._notifier)
 
     async def serve(self) -> None:
         """Run until cancelled; trouble with the store is waited for."""
         log.info("apply-starts node=%s version=%s", self._node, __version__)
-        clock, failures = asyncio.get_running_loop().time, 0
-        while True:
-            began = clock()
-            try:
-                async with self._store:
-                    await self._session()
-            except* (PathfleetError, OSError) as trouble:
-                self._troubled(", ".join(str(error) for error in trouble.exceptions))
-            except* Exception as defect:  # a defect must not end it
-                log.exception("defect task=apply", exc_info=defect)
-            failures = 0 if clock() - began > _HELD_SECONDS else failures
-            await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
-            failures += 1
+        await for_ever("apply", self._session, self._troubled)
 
     def _troubled(self, reasons: str) -> None:
-        log.warning("trouble task=apply error=%s", reasons)
         self._notifier.ready()
         self._notifier.watchdog()
         self._notifier.status(f"in trouble, trying again: {reasons}")
         self._said = None  # so that the end of the trouble is shown, too
 
     async def _session(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with self._store, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._cycles())
 
@@ -261,9 +235,9 @@ class Follower:
 
     async def _say(self, outcome: Outcome) -> None:
         await self._status.say(outcome.digest, outcome.error)
-        if outcome == self._said:
+        if (said := (outcome.digest, outcome.error)) == self._said:
             return
-        self._said = outcome
+        self._said = said
         level = logging.INFO if outcome.error is None else logging.WARNING
         log.log(level, "applied digest=%s error=%s", outcome.digest, outcome.error)
         self._notifier.status(outcome.error or f"in force: {outcome.digest or 'nothing of ours'}")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import Protocol
@@ -18,9 +17,10 @@ from typing import Protocol
 from pathfleet import __version__
 from pathfleet.agent.collect import Collector, Snapshot
 from pathfleet.agent.publish import Publisher
+from pathfleet.agent.supervise import Body, for_ever, until_signalled
 from pathfleet.core.health import Health
 from pathfleet.core.node import Daemon, NodeInfo, Versions
-from pathfleet.errors import PathfleetError, StoreError
+from pathfleet.errors import StoreError
 from pathfleet.store import Store
 from pathfleet.system.notify import Notifier
 from pathfleet.system.uevents import Uevent
@@ -37,8 +37,6 @@ SETTLE_SECONDS = 0.02
 SPACING_SECONDS = 0.25
 STORM_SPACING_SECONDS = 1.0
 ALIVE_SECONDS = 4.0
-_HELD_SECONDS = 60.0
-_BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 
 
 class UeventSource(Protocol):
@@ -49,7 +47,7 @@ class UeventSource(Protocol):
 
 
 #: Further tasks by name: each is run again when it fails.
-Tasks = Mapping[str, Callable[[], Awaitable[None]]]
+Tasks = Mapping[str, Body]
 
 
 class Agent:
@@ -86,43 +84,32 @@ class Agent:
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or cancellation."""
-        loop = asyncio.get_running_loop()
-        this = asyncio.current_task()
-        assert this is not None  # noqa: S101 - a coroutine runs in a task
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, this.cancel)
-        try:
-            await self.serve()
-        except asyncio.CancelledError:
-            self._notifier.stopping()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        await until_signalled(self.serve, self._notifier)
 
     async def serve(self) -> None:
         """Run until cancelled."""
         log.info("agent-starts node=%s version=%s", self._store.node, __version__)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_for_ever("store", self._session, self._waits))
+                tasks.create_task(for_ever("store", self._session, self._waits))
                 for name, body in self._beside.items():
-                    tasks.create_task(_for_ever(name, body))
+                    tasks.create_task(for_ever(name, body))
         finally:
             log.info("agent-stops node=%s", self._store.node)
 
     async def _session(self) -> None:
         async with self._store, asyncio.TaskGroup() as tasks:
-            tasks.create_task(_for_ever("uevents", self._listen))
-            tasks.create_task(_for_ever("alive", self._stay_alive))
-            tasks.create_task(_for_ever("cycles", self._cycles, self._waits))
+            tasks.create_task(for_ever("uevents", self._listen))
+            tasks.create_task(for_ever("alive", self._stay_alive))
+            tasks.create_task(for_ever("cycles", self._cycles, self._waits))
             for name, body in self._on_store.items():
-                tasks.create_task(_for_ever(name, body))
+                tasks.create_task(for_ever(name, body))
 
-    def _waits(self, error: Exception) -> None:
+    def _waits(self, reasons: str) -> None:
         """Say that the agent lives, though it cannot do its work now."""
         self._notifier.ready()
         self._notifier.watchdog()
-        self._notifier.status(f"in trouble, trying again: {error}")
+        self._notifier.status(f"in trouble, trying again: {reasons}")
         self._seen = None  # so that the end of the trouble is shown, too
         self.snapshot = None  # nobody looks now: the last one says nothing of the present
 
@@ -199,27 +186,3 @@ def summary(snapshot: Snapshot) -> str:
         return "none: multipathd runs and has no maps"
     healths = Counter(verdict.health for verdict in snapshot.verdicts)
     return ", ".join(f"{healths[health]} {health.value}" for health in Health if healths[health])
-
-
-async def _for_ever(
-    name: str, body: Callable[[], Awaitable[None]], on_trouble: Callable[[Exception], None] = lambda _: None
-) -> None:
-    """Run `body` again whenever it fails, later each time until it holds for a minute; log why."""
-    loop = asyncio.get_running_loop()
-    failures = 0
-    while True:
-        began = loop.time()
-        try:
-            await body()
-        except (PathfleetError, OSError) as error:
-            trouble: Exception = error
-            log.warning("trouble task=%s error=%s", name, error)
-        except Exception as error:  # a defect must not silence the node
-            trouble = error
-            log.exception("defect task=%s", name)
-        else:
-            return
-        failures = 0 if loop.time() - began > _HELD_SECONDS else failures
-        on_trouble(trouble)
-        await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
-        failures += 1

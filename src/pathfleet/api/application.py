@@ -21,15 +21,14 @@ from pathfleet.errors import Forbidden, NotAllowed, NotFound
 
 log = logging.getLogger(__name__)
 
-#: What an answer has unless it says otherwise: it is data, for this client, and no page.
+#: What an answer has unless it says otherwise: it is data, for this client, and no page. No Strict-Transport-Security:
+#: browsers apply it to the whole host, and other programs serve plain HTTP at other ports of it (RFC 6797, 8.3).
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-#: Half a year: a browser that saw the API with TLS asks it no more without.
-_STRICT_TRANSPORT = "max-age=15552000"
 
 
 class Resource:
@@ -69,13 +68,23 @@ class Resource:
         return tuple(sorted({*self._operations, *(("HEAD",) if "GET" in self._operations else ())}))
 
 
-def application(service: Service, operations: Iterable[Operation], doorkeeper: Doorkeeper) -> ASGIApp:
-    """Return the application with these operations."""
+def application(
+    service: Service, operations: Iterable[Operation], doorkeeper: Doorkeeper, page: ASGIApp | None = None
+) -> ASGIApp:
+    """Return the application with these operations, and the page wherever the API is not."""
     at: dict[str, list[Operation]] = {}
     for operation in operations:
         at.setdefault(operation.path, []).append(operation)
     routes = [Route(PREFIX + path, Resource(here, service, doorkeeper)) for path, here in at.items()]
-    return _with_headers(Router(routes, redirect_slashes=False, default=_nothing_here))
+    return _with_headers(Router(routes, redirect_slashes=False, default=_elsewhere(page or _nothing_here)))
+
+
+def _elsewhere(page: ASGIApp) -> ASGIApp:
+    async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
+        of_api = scope["path"].startswith(PREFIX)
+        await (_nothing_here if of_api else page)(scope, receive, send)
+
+    return chosen
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,8 +102,6 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
                 headers["date"] = formatdate(usegmt=True)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers["strict-transport-security"] = _STRICT_TRANSPORT
             await send(message)
 
         await app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""Who asks: by a token, by the node's own secret, or by the user at the other end of the unix socket."""
+"""Who asks: by a token, a session at the page, the node's own secret, or as the user at the end of the unix socket."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Final
 
 from starlette.requests import Request
 
+from pathfleet.api.forward import ROLE_HEADER
+from pathfleet.api.session import CSRF_HEADER, Sessions, proven
 from pathfleet.cluster.access import Access, Principal, Role, digest
 from pathfleet.core.column import Column
-from pathfleet.errors import TooMany, Unauthorised
+from pathfleet.errors import Forbidden, TooMany, Unauthorised
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,12 @@ class _Failures:
     count: int = 0
 
 
+def secret_of(header: str) -> str | None:
+    """Return the secret of the token that an `Authorization` header carries, None if it carries none."""
+    found = _BEARER.fullmatch(header) or _PROXMOX.fullmatch(header)
+    return found["secret"] if found else None
+
+
 class Doorkeeper:
     """Tells who asks.
 
@@ -46,24 +54,39 @@ class Doorkeeper:
     """
 
     def __init__(
-        self, access: Access, columns: Callable[[], Mapping[str, Column]], clock: Callable[[], float] = time.monotonic
+        self,
+        access: Access,
+        columns: Callable[[], Mapping[str, Column]],
+        sessions: Sessions | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._access = access
         self._columns = columns
+        self._sessions = sessions or Sessions()
         self._clock = clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     async def principal(self, request: Request) -> Principal:
-        """Return who asks. Raises Unauthorised, TooMany, StoreUnavailable."""
+        """Return who asks. Raises Unauthorised, Forbidden, TooMany, StoreUnavailable."""
         peer = request.scope.get("state", {}).get("peer-uid")
         if peer in (0, os.geteuid()):
             return Principal(f"uid-{peer}", Role.ADMIN)
         header = request.headers.get("authorization")
         if header is None:
-            raise Unauthorised(f"nobody knows who asks: {_REMEDY}")
+            return await self._signed_in(request)
         found = await self._known(header)
         if found is None:
             raise self._refusal(request.client.host if request.client else "unix")
+        asked = request.headers.get(ROLE_HEADER)
+        return Principal(found.name, Role(asked)) if asked in list(Role) and _NODE.fullmatch(header) else found
+
+    async def _signed_in(self, request: Request) -> Principal:
+        session = self._sessions.of(request)
+        found = await self._access.holder(session.token) if session is not None else None
+        if session is None or found is None:
+            raise Unauthorised(f"nobody knows who asks: {_REMEDY}, or sign in at the page")
+        if not proven(request, session):
+            raise Forbidden(f"a change by cookie needs the session's own {CSRF_HEADER}: load the page again")
         return found
 
     async def _known(self, header: str) -> Principal | None:
@@ -77,7 +100,7 @@ class Doorkeeper:
         return None
 
     def _node(self, name: str, secret: str) -> Principal | None:
-        """Another node, whose published value has the hash of its secret, may read."""
+        """Another node, whose published value has the hash of its secret, may read, and do what who asks it may do."""
         column = self._columns().get(name)
         info = column.said.info if column is not None else None
         expected = (info.api_token_hash if info is not None else None) or ""

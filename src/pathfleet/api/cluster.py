@@ -89,12 +89,11 @@ async def members(call: Call) -> list[ClusterEntry | MemberEntry]:
 async def status(call: Call, query: StatusQuery) -> Response | StatusDocument:
     """Return the matrix. Its ETag is that of the latest event: ages alone make no new version.
 
-    While the store cannot be read, the first of `warnings` says since when, and there is no ETag.
+    While the store cannot be read, the first of `warnings` says since when.
     """
     live = call.service.live
     ready(live)
-    if live.trouble is None:
-        call.version(f'W/"{live.journal.latest}"')
+    call.version(f'W/"{live.journal.latest}"')
     call.headers["cache-control"] = "no-cache"
     matrix = await _matrices.setdefault(live, _Matrix(live)).current()
     if query == StatusQuery():
@@ -144,13 +143,13 @@ class _Matrix:
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._made_for: tuple[str, str | None, int] | None = None
+        self._made_for: tuple[str, int] | None = None
         self._encoded: _Encoded | None = None
         self._making = asyncio.Lock()
 
     async def current(self) -> _Encoded:
         async with self._making:
-            wanted = (self._live.journal.latest, self._live.trouble, int(time.time()))
+            wanted = (self._live.journal.latest, int(time.time()))
             if self._encoded is None or wanted != self._made_for:
                 self._encoded, self._made_for = await self._make(), wanted
             return self._encoded

@@ -8,6 +8,8 @@ from pathfleet.api import configure
 from pathfleet.api.operation import Call, operation
 from pathfleet.cluster import config
 from pathfleet.cluster.access import Role
+from pathfleet.core import schema
+from pathfleet.core.property import Property
 from pathfleet.core.sections import Problem
 from pathfleet.errors import NotFound
 
@@ -41,7 +43,7 @@ class Overrides(Struct, frozen=True):
     digest: str
 
 
-_BELOW = tuple(Entry(name) for name in ("defaults", "events", "overrides", "status", "wwid"))
+_BELOW = tuple(Entry(name) for name in ("defaults", "events", "overrides", "properties", "status", "wwid"))
 
 
 @operation(
@@ -115,8 +117,20 @@ async def overrides(call: Call) -> Overrides:
     return Overrides(current.overrides, current.overrides_digest)
 
 
+@operation(
+    "GET",
+    "/cluster/multipath/properties",
+    needs=Role.AUDITOR,
+    summary="What can be set for all LUNs and for one, and to what",
+    tag="config",
+)
+async def properties(_: Call) -> tuple[Property, ...]:
+    """Return the table of properties: what forms are made of."""
+    return schema.PROPERTIES
+
+
 def _lun(wwid: str, properties: dict[str, str], digest: str) -> dict[str, str]:
     return {"wwid": wwid, **properties, "digest": digest}
 
 
-OPERATIONS = (index, defaults, wwids, wwid, overrides, *configure.OPERATIONS)
+OPERATIONS = (index, defaults, wwids, wwid, overrides, properties, *configure.OPERATIONS)

@@ -17,8 +17,9 @@ from pathfleet.api.operation import Call, operation
 from pathfleet.cluster import config, preview
 from pathfleet.cluster.access import Role
 from pathfleet.cluster.config import Current, Plan
+from pathfleet.cluster.preview import Changed
 from pathfleet.core import configuration, schema
-from pathfleet.core.lint import Finding
+from pathfleet.core.conf.lint import Finding
 from pathfleet.core.property import Property
 
 Digest = Annotated[str, Meta(description="The digest that was read with what is changed; another one now is 409.")]
@@ -86,20 +87,6 @@ class Removal(Struct, frozen=True, rename="kebab", kw_only=True):
     force: bool = False
     at_once: AtOnce = False
     dry_run: DryRun = False
-
-
-class Changed(Struct, frozen=True, rename="kebab"):
-    """What a change did, or if not `written`, would do.
-
-    The digests are those of afterwards; `diff` is of what nodes render, line by line.
-    """
-
-    written: bool
-    digest: str
-    overrides_digest: str
-    combined_digest: str
-    diff: list[str]
-    warnings: tuple[str, ...]
 
 
 def _field(row: Property) -> tuple[str, Any, Any]:
@@ -255,15 +242,7 @@ async def _carried_out(call: Call, prepared: Awaitable[Plan], how: Change | Remo
     written = planned.changes and not how.dry_run
     if written:
         await config.write(call.service.store, planned, at_once=how.at_once)
-    after = planned.after
-    return Changed(
-        written,
-        after.digest,
-        after.overrides_digest,
-        after.combined_digest,
-        await asyncio.to_thread(preview.diff, planned),
-        planned.warnings,
-    )
+    return preview.changed(planned, await asyncio.to_thread(preview.diff, planned), written=written)
 
 
 OPERATIONS = (set_defaults, add_wwid, set_wwid, remove_wwid, set_alias, set_overrides, lint)

@@ -68,7 +68,7 @@ class EventsQuery(Struct, frozen=True):
     media="text/event-stream",
 )
 async def events(call: Call, query: EventsQuery) -> StreamingResponse:
-    """Return a stream of events `cell`, `lun` and `node`, each with what is now, after the event that is named.
+    """Return a stream of events `cell`, `lun`, `node` and `warnings`, each with what is now, after a named one.
 
     `reset`: something may have been missed, read the status again and go on from here. It comes first where no event
     is named, or one that is forgotten. The stream ends when the token does.
@@ -147,7 +147,8 @@ def _framed(kind: str, id_: str, data: bytes) -> bytes:
 
 async def _may_still(call: Call) -> bool:
     """Whether who asked would be let in again. Nobody knows while the store is away, and then nobody is."""
-    doorkeeper = Doorkeeper(call.service.access, lambda: call.service.live.columns)
+    service = call.service
+    doorkeeper = Doorkeeper(service.access, lambda: service.live.columns, service.sessions)
     try:
         await doorkeeper.principal(call.request)
     except PathfleetError:

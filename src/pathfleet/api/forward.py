@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from pathfleet.cluster.access import Role
 from pathfleet.cluster.live import Live
 from pathfleet.core.node import PublishedNodeInfo
 from pathfleet.errors import Malformed, NotFound, Unreachable
@@ -28,6 +29,8 @@ DEADLINE_SECONDS: Final = 5.0
 #: A node of 2,000 maps with 16 paths each says less.
 ANSWER_LIMIT: Final = 32 * 1024 * 1024
 PREFIX: Final = "/api2/json"
+#: In which role a node asks; only from a node that is known does it count.
+ROLE_HEADER: Final = "X-Pathfleet-Role"
 
 _MESSAGE_LIMIT: Final = 1000
 
@@ -99,14 +102,36 @@ class Peers:
 
         Raises NotFound (also for an unknown node), Unreachable and its kinds, Malformed for what is no such answer.
         """
+        return await self._ask("GET", node, path, kind, deadline_seconds=self._deadline_seconds)
+
+    async def post(
+        self, node: str, path: tuple[str, ...], kind: type[T], *, content: bytes, role: Role, deadline_seconds: float
+    ) -> T:
+        """Return what `node` answers to POST of JSON, asked in the role of who asks here. Raises what `get` does."""
+        headers = {"Content-Type": "application/json", ROLE_HEADER: role.value}
+        return await self._ask(
+            "POST", node, path, kind, deadline_seconds=deadline_seconds, headers=headers, content=content
+        )
+
+    async def _ask(
+        self,
+        method: str,
+        node: str,
+        path: tuple[str, ...],
+        kind: type[T],
+        *,
+        deadline_seconds: float,
+        headers: Mapping[str, str] = {},
+        content: bytes | None = None,
+    ) -> T:
         base, context = self._way_to(node)
         url = base + PREFIX + "".join("/" + quote(part, safe="") for part in path)
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                status, body = await self._fetch(node, url, context)
+            async with asyncio.timeout(deadline_seconds):
+                status, body = await self._fetch(method, node, url, context, headers=headers, content=content)
         except TimeoutError:
             raise NoAnswerInTime(
-                f"node {node} did not answer at {base} within {self._deadline_seconds:g} s; "
+                f"node {node} did not answer at {base} within {deadline_seconds:g} s; "
                 "ask it directly, or look at its agent: journalctl -u pathfleet"
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
@@ -127,12 +152,21 @@ class Peers:
             raise Unreachable(f"node {node} has published no address of an API; is its agent running with one?")
         return _trusted(node, info, info.api)
 
-    async def _fetch(self, node: str, url: str, context: ssl.SSLContext | bool) -> tuple[int, bytes]:
-        headers = {"Authorization": self._authorization, "Accept-Encoding": "identity"}
+    async def _fetch(
+        self,
+        method: str,
+        node: str,
+        url: str,
+        context: ssl.SSLContext | bool,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+    ) -> tuple[int, bytes]:
+        headers = {"Authorization": self._authorization, "Accept-Encoding": "identity", **headers}
         # Of the environment nothing counts: a proxy for the web has no business with a node's secret.
         async with (
             httpx2.AsyncClient(verify=context, trust_env=False, timeout=None, follow_redirects=False) as client,
-            client.stream("GET", url, headers=headers) as response,
+            client.stream(method, url, headers=headers, content=content) as response,
         ):
             if "content-encoding" in response.headers:
                 raise Malformed(f"node {node} answered in an encoding that was not asked for")

@@ -87,7 +87,7 @@ async def forwarded(call: Call, node: str, path: tuple[str, ...], kind: type[T])
 
     Raises NotFound, Unreachable and its kinds, Malformed. What a node asks is never asked of a third one.
     """
-    if call.principal.name.startswith("node-"):
+    if call.principal.is_node:
         raise Unreachable(
             f"this is node {call.service.node}, not {node}: the address that node {node} published leads here"
         )

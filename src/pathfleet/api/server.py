@@ -18,12 +18,14 @@ from typing import Final
 import msgspec
 from starlette.responses import Response
 
-from pathfleet.api import cluster, config, events, metrics, nodes, openapi, storage
+from pathfleet import web
+from pathfleet.api import cluster, config, doctor, events, metrics, nodes, openapi, sign_in, storage, volumes, work
 from pathfleet.api.application import application
 from pathfleet.api.auth import Doorkeeper
 from pathfleet.api.envelope import JSONResponse
 from pathfleet.api.listener import network_socket, serving, unix_socket
 from pathfleet.api.operation import Call, Operation, operation
+from pathfleet.api.page import Page
 from pathfleet.api.service import Service
 from pathfleet.cluster.access import Role, digest
 from pathfleet.core.node import NodeInfo
@@ -52,9 +54,13 @@ def _document() -> bytes:
 OPERATIONS: tuple[Operation, ...] = (
     *cluster.OPERATIONS,
     *config.OPERATIONS,
+    *doctor.OPERATIONS,
     *events.OPERATIONS,
     *nodes.OPERATIONS,
+    *sign_in.OPERATIONS,
     *storage.OPERATIONS,
+    *volumes.OPERATIONS,
+    *work.OPERATIONS,
     *metrics.OPERATIONS,
     document,
 )
@@ -68,8 +74,8 @@ class Server:
     ) -> None:
         self._settings = settings
         self._secret_hash = digest(secret)
-        doorkeeper = Doorkeeper(service.access, lambda: service.live.columns)
-        self._application = application(service, operations, doorkeeper)
+        doorkeeper = Doorkeeper(service.access, lambda: service.live.columns, service.sessions)
+        self._application = application(service, operations, doorkeeper, Page(web.files()))
         self._fingerprint: str | None = None
         #: Where the port is, while it is served.
         self.endpoint: Endpoint | None = None
@@ -111,7 +117,11 @@ class Server:
         """Return what the node says of itself, with how others reach its API and know its secret."""
         info = msgspec.structs.replace(info, api_token_hash=self._secret_hash)
         public = self._settings.api_public
-        if public is None or self._fingerprint is None:
+        if public is None:
+            return info
+        if not self._settings.api_has_tls:
+            return msgspec.structs.replace(info, api=f"http://{public}")
+        if self._fingerprint is None:
             return info
         return msgspec.structs.replace(info, api=f"https://{public}", api_certificate=self._fingerprint)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from pathfleet.api.forward import Peers
+from pathfleet.api.session import Sessions
 from pathfleet.cluster.access import Access
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer
+from pathfleet.core.facts import NodeFacts
 from pathfleet.store import Store
+from pathfleet.system.executor import Executor
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Service:
     """This node as its API sees it.
 
     `maps` returns what the node found last; `peers` asks other nodes, with the node's own secret.
+    `executor` does what needs root here; `examine` is the doctor's look at this node.
     """
 
     node: str
@@ -25,3 +29,6 @@ class Service:
     maps: Callable[[], Answer]
     access: Access
     peers: Peers
+    executor: Executor
+    examine: Callable[[], Awaitable[NodeFacts]]
+    sessions: Sessions = field(default_factory=Sessions)

@@ -1,8 +1,8 @@
 """The command line `pathfleet`: one module for each group of commands.
 
 Exit codes of all commands: 0 done; 1, 2, 3, 4 where a command gives a verdict (degraded, failed, cannot tell, not
-running); 64 used wrongly, 69 something needed is not available, 78 a setting cannot be used (sysexits.h); 130
-interrupted, 141 nobody reads the output any more (as shells count them).
+running); 64 used wrongly, 69 not done: something needed is not available, or what is there stands against it; 78 a
+setting cannot be used (sysexits.h); 130 interrupted, 141 nobody reads the output any more (as shells count them).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from pathfleet import __version__
-from pathfleet.errors import CannotTell, NotRunning, PathfleetError, SettingsError
+from pathfleet.errors import BadRequest, CannotTell, NotRunning, PathfleetError, SettingsError
 
 EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
@@ -29,12 +29,15 @@ _COMMANDS = {
     "completion": "completion",
     "config": "config",
     "demo": "demo",
+    "doctor": "doctor",
     "events": "events",
+    "executor": "executor",
     "inspect": "inspect",
     "lab": "lab",
     "maps": "maps",
     "node": "node",
     "status": "status",
+    "storage": "storage",
     "store": "store",
     "token": "token",
 }
@@ -89,6 +92,12 @@ def main() -> None:
 
 
 def _exit_code(error: PathfleetError) -> int:
-    if isinstance(error, CannotTell | NotRunning):
-        return EXIT_CANNOT_TELL
-    return EXIT_SETTINGS if isinstance(error, SettingsError) else EXIT_UNAVAILABLE
+    match error:
+        case CannotTell() | NotRunning():
+            return EXIT_CANNOT_TELL
+        case BadRequest(status=400):  # another status: it could be used, were it not for what is there
+            return EXIT_USAGE
+        case SettingsError():
+            return EXIT_SETTINGS
+        case _:
+            return EXIT_UNAVAILABLE

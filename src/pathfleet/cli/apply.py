@@ -10,8 +10,7 @@ import click
 
 from pathfleet.agent.apply import Applier
 from pathfleet.agent.follow import Follower
-from pathfleet.cli import local
-from pathfleet.cli.agent import _log_to_stderr
+from pathfleet.cli import local, logs
 from pathfleet.errors import PathfleetError
 from pathfleet.settings import Settings
 from pathfleet.store import open_store
@@ -47,7 +46,7 @@ def apply(ctx: click.Context, *, follow: bool, retry: bool, at_once: bool, direc
     if os.geteuid() != 0:
         raise PathfleetError("multipathd takes a configuration only from root: run this as root")
     current = local.settings(ctx)
-    _log_to_stderr(current)
+    logs.to_stderr(current.log_level)
     follower = _follower(current, directory)
     if follow:
         asyncio.run(follower.run())

@@ -45,7 +45,14 @@ class Client:
         Raises Unreachable when no agent answers; PathfleetError with the agent's own words when it does not give it;
         Malformed.
         """
-        status, body = await self._ask("/api2/json/" + "/".join(quote(part, safe="") for part in path))
+        return self._understood(await self._ask("GET", path, self._deadline_seconds), kind)
+
+    async def post(self, path: tuple[str, ...], kind: type[T], content: bytes, *, deadline_seconds: float) -> T:
+        """Return what the API answers to JSON that is posted to it. Raises what `get` does."""
+        return self._understood(await self._ask("POST", path, deadline_seconds, content), kind)
+
+    def _understood(self, answer: tuple[int, bytes], kind: type[T]) -> T:
+        status, body = answer
         try:
             if status == 200:
                 return msgspec.json.decode(body, type=_Reply[kind]).data  # type: ignore[valid-type]
@@ -54,22 +61,24 @@ class Client:
             raise Malformed(f"what the agent at {self._socket} answers ({status}) is no answer: {error}") from error
         raise PathfleetError(said or f"the agent at {self._socket} answers {status} without a reason")
 
-    async def _ask(self, path: str) -> tuple[int, bytes]:
+    async def _ask(
+        self, method: str, path: tuple[str, ...], deadline_seconds: float, content: bytes | None = None
+    ) -> tuple[int, bytes]:
         import httpx2  # noqa: PLC0415 - only a command that asks pays for it
 
+        url = "http://agent/api2/json/" + "/".join(quote(part, safe="") for part in path)
+        headers = {} if content is None else {"Content-Type": "application/json"}
         try:
             async with (
-                asyncio.timeout(self._deadline_seconds),
+                asyncio.timeout(deadline_seconds),
                 httpx2.AsyncClient(
-                    transport=httpx2.AsyncHTTPTransport(uds=str(self._socket)), timeout=self._deadline_seconds
+                    transport=httpx2.AsyncHTTPTransport(uds=str(self._socket)), timeout=deadline_seconds
                 ) as client,
-                client.stream("GET", f"http://agent{path}") as response,
+                client.stream(method, url, content=content, headers=headers) as response,
             ):
                 return response.status_code, await _read(response.aiter_bytes())
         except TimeoutError:
-            raise Unreachable(
-                f"the agent at {self._socket} did not answer within {self._deadline_seconds:.3g} s"
-            ) from None
+            raise Unreachable(f"the agent at {self._socket} did not answer within {deadline_seconds:.3g} s") from None
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
             raise Unreachable(

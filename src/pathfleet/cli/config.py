@@ -11,6 +11,7 @@ from msgspec import Struct
 from pathfleet.cli import local, render
 from pathfleet.cli.config_change import alias as alias_
 from pathfleet.cli.config_change import lun, print_text, set_, unset
+from pathfleet.cli.config_clear import clear
 from pathfleet.cli.config_import import import_
 from pathfleet.cli.config_overrides import lint, overrides
 from pathfleet.cluster import config as cluster_config
@@ -44,7 +45,7 @@ def config() -> None:
     """
 
 
-for command in (set_, unset, lun, alias_, overrides, lint, import_):
+for command in (set_, unset, lun, alias_, overrides, clear, lint, import_):
     config.add_command(command)
 
 

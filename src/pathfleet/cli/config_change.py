@@ -16,6 +16,7 @@ from pathfleet.cli.maps import complete_wwid
 from pathfleet.cluster import config, luns, preview
 from pathfleet.cluster.config import Edit, Plan
 from pathfleet.cluster.luns import LunSeen
+from pathfleet.cluster.preview import Changed
 from pathfleet.core import configuration, properties
 from pathfleet.store import Store, open_store
 from pathfleet.system import luns as disks
@@ -32,17 +33,6 @@ class How(Struct, frozen=True):
     at_once: bool
     dry_run: bool
     output: str
-
-
-class Outcome(Struct, frozen=True, rename="kebab"):
-    """What a change did, or with `written` false, would do. The digests are those of afterwards."""
-
-    written: bool
-    digest: str
-    overrides_digest: str
-    combined_digest: str
-    diff: list[str]
-    warnings: tuple[str, ...]
 
 
 def change_options(command: F) -> F:
@@ -64,7 +54,7 @@ def carry_out(ctx: click.Context, prepare: Prepare, how: How) -> None:
     render.show(outcome, how.output, lambda: _print_outcome(outcome, how))
 
 
-async def _carry_out(ctx: click.Context, prepare: Prepare, how: How) -> Outcome:
+async def _carry_out(ctx: click.Context, prepare: Prepare, how: How) -> Changed:
     current = local.settings(ctx)
     # a plan alone needs no right to write
     async with open_store(current.store_url, node=None if how.dry_run else current.node) as store:
@@ -74,15 +64,7 @@ async def _carry_out(ctx: click.Context, prepare: Prepare, how: How) -> Outcome:
             print_plan(plan, lines)
         if plan.changes and not how.dry_run:
             await config.write(store, plan, at_once=how.at_once)
-    after = plan.after
-    return Outcome(
-        plan.changes and not how.dry_run,
-        after.digest,
-        after.overrides_digest,
-        after.combined_digest,
-        lines,
-        plan.warnings,
-    )
+    return preview.changed(plan, lines, written=plan.changes and not how.dry_run)
 
 
 def print_plan(plan: Plan, lines: Iterable[str]) -> None:
@@ -98,7 +80,7 @@ def print_text(lines: Iterable[str]) -> None:
         click.echo("\t".join(map(render.clean, line.split("\t"))))
 
 
-def _print_outcome(outcome: Outcome, how: How) -> None:
+def _print_outcome(outcome: Changed, how: How) -> None:
     if outcome.written:
         order = "all nodes apply it now" if how.at_once else "one node applies it first, then the others"
         render.print_line(f"written, digest {outcome.combined_digest}; {order}: see `pathfleet config status`")

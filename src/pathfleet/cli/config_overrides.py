@@ -16,8 +16,8 @@ from pathfleet.cli import local, render
 from pathfleet.cli.config_change import How, carry_out, change_options, print_text
 from pathfleet.cluster import config
 from pathfleet.cluster.config import BadOverrides, Current, Plan
-from pathfleet.core import lint as linter
-from pathfleet.core.lint import Finding
+from pathfleet.core.conf import lint as linter
+from pathfleet.core.conf.lint import Finding
 from pathfleet.errors import BadRequest, PathfleetError, SettingsError, StoreError
 from pathfleet.store import Store, open_store
 

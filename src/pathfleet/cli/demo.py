@@ -89,12 +89,21 @@ A simulated cluster runs: {len(san.nodes)} hosts, {len(san.topology.switches)} s
 
 Look, in another terminal:
   export PATHFLEET_CONFIG={shlex.quote(str(cluster.settings_file(host)))}
-  pathfleet status                    every host and its maps
+  pathfleet status                    every LUN on every host
   pathfleet maps                      the maps of {host}; {directory}/HOST.toml are the others
   pathfleet maps {san.topology.luns[0].alias or san.topology.luns[0].wwid}
+  pathfleet status --watch            the same, as it changes
+{_over_http(cluster, host)}
 
 Break something, and look again:
   pathfleet lab break {switch}{where}
   pathfleet lab show{where}                  what there is to break, and what is broken
   pathfleet lab faults                other ways to break it
   pathfleet lab mend --all{where}"""
+
+
+def _over_http(cluster: Demo, host: str) -> str:
+    return f"""
+Any host answers for all of them over HTTP; {host} at {cluster.address(host)}, with this token:
+  export PATHFLEET_DEMO_TOKEN={cluster.secret}
+  curl -H "Authorization: Bearer $PATHFLEET_DEMO_TOKEN" {cluster.address(host)}/api2/json/cluster/multipath/status"""

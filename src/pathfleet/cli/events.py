@@ -11,16 +11,16 @@ import click
 import msgspec
 
 from pathfleet.cli import local, render
-from pathfleet.cli.following import Followed, following, until_interrupted
+from pathfleet.cli.following import following, until_interrupted
 from pathfleet.cli.remarks import short
 from pathfleet.cli.render import STYLES, Line
 from pathfleet.cluster.journal import Event
-from pathfleet.core.change import CellChange, LunChange, NodeChange
+from pathfleet.core.change import CellChange, Change, LunChange, NodeChange, WarningsChange
 from pathfleet.core.matrix import Cell, Document, LunHead, NodeHead, State
 from pathfleet.store import Store, open_store
 
 _LOOK_SECONDS = 1.0
-_KINDS = {"cell": CellChange, "lun": LunChange, "node": NodeChange}
+_KINDS = {"cell": CellChange, "lun": LunChange, "node": NodeChange, "warnings": WarningsChange}
 
 
 @click.command()
@@ -30,7 +30,7 @@ _KINDS = {"cell": CellChange, "lun": LunChange, "node": NodeChange}
 def events(ctx: click.Context, output: str, *, since_now: bool) -> None:
     """Follow the cluster: what is wrong now, then every change of a LUN on a node, of a LUN, and of a node.
 
-    Goes on through trouble of the store, which it says once. JSON is one object on each line. Ends at Ctrl-C.
+    Goes on through trouble of the store, which is an event, too. JSON is one object on each line. Ends at Ctrl-C.
 
     Exit code: 0, or 69 when the store cannot be read at the start.
     """
@@ -43,9 +43,7 @@ async def _follow(store: Store, output: str, *, since_now: bool) -> None:
         last = followed.live.journal.latest
         if not since_now:
             printer.show_present(followed.document)
-        trouble = _Trouble(followed)
         while True:
-            trouble.say()
             if not await followed.wait(last, _LOOK_SECONDS):
                 continue
             news, last = followed.live.journal.since(last), followed.live.journal.latest
@@ -54,21 +52,6 @@ async def _follow(store: Store, output: str, *, since_now: bool) -> None:
                 printer.learn(followed.document)
             for event in news or ():
                 printer.show(event)
-
-
-class _Trouble:
-    """Says once that the store is in trouble, and once that it no longer is."""
-
-    def __init__(self, followed: Followed) -> None:
-        self._followed = followed
-        self._told = False
-
-    def say(self) -> None:
-        trouble = self._followed.trouble
-        if (trouble is not None) is not self._told:
-            self._told = trouble is not None
-            text = f"{trouble}; trying again" if trouble else "the store is read again"
-            click.echo(f"pathfleet: {render.clean(text)}", err=True)
 
 
 class Printer:
@@ -83,6 +66,7 @@ class Printer:
         """Take the names, and what is to be compared with, from the whole matrix."""
         self._luns: dict[str, LunHead] = {lun.wwid: lun for lun in document.luns}
         self._nodes: dict[str, NodeHead] = {node.node: node for node in document.nodes}
+        self._warnings = document.warnings
 
     def show_present(self, document: Document) -> None:
         """Print what is wrong already."""
@@ -96,7 +80,7 @@ class Printer:
         """Print one change."""
         self._put(event.kind, msgspec.json.decode(event.data, type=_KINDS[event.kind]))
 
-    def _put(self, kind: str, change: CellChange | LunChange | NodeChange) -> None:
+    def _put(self, kind: str, change: Change) -> None:
         if self._output == "table":
             render.print_lines([line] if (line := self._line(change)) else [])
         else:
@@ -105,9 +89,11 @@ class Printer:
             _replace(self._luns, change.wwid, change.lun)
         elif isinstance(change, NodeChange):
             _replace(self._nodes, change.node, change.head)
+        elif isinstance(change, WarningsChange):
+            self._warnings = change.warnings
         sys.stdout.flush()
 
-    def _put_object(self, kind: str, change: CellChange | LunChange | NodeChange) -> None:
+    def _put_object(self, kind: str, change: Change) -> None:
         document: dict[str, Any] = {"time": int(self._clock()), "kind": kind}
         if isinstance(change, CellChange):
             document["alias"] = self._alias(change.wwid)
@@ -116,7 +102,7 @@ class Printer:
             render.json_text(document, indent=None) if self._output == "json" else f"---\n{render.yaml(document)}"
         )
 
-    def _line(self, change: CellChange | LunChange | NodeChange) -> Line | None:
+    def _line(self, change: Change) -> Line | None:
         match change:
             case CellChange():
                 return self._of_cell(change)
@@ -126,6 +112,8 @@ class Printer:
             case NodeChange():
                 about = f"node {change.node}"
                 said = "; ".join(_of_node(self._nodes.get(change.node), change.head))
+            case WarningsChange():
+                about, said = "cluster", "; ".join(_news(self._warnings, change.warnings))
         return [(f"{self._now()}  {about}  {said}", "")] if said else None
 
     def _of_cell(self, change: CellChange) -> Line:
@@ -169,8 +157,7 @@ def _of_lun(before: LunHead | None, after: LunHead | None) -> Iterator[str]:
     ):
         if old != new:
             yield f"{word} {old} -> {new}"
-    yield from (f"warning: {warning}" for warning in after.warnings if warning not in before.warnings)
-    yield from (f"no longer: {warning}" for warning in before.warnings if warning not in after.warnings)
+    yield from _news(before.warnings, after.warnings)
 
 
 def _of_node(before: NodeHead | None, after: NodeHead | None) -> Iterator[str]:
@@ -194,7 +181,13 @@ def _of_node(before: NodeHead | None, after: NodeHead | None) -> Iterator[str]:
         )
     if before.apply != after.apply and after.apply:
         yield f"configuration: {after.apply.error or short(after.apply.digest) + ' is in force'}"
-    yield from (f"warning: {warning}" for warning in after.warnings if warning not in before.warnings)
+    yield from _news(before.warnings, after.warnings)
+
+
+def _news(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[str]:
+    """Yield which warnings came, and which went."""
+    yield from (f"warning: {warning}" for warning in after if warning not in before)
+    yield from (f"no longer: {warning}" for warning in before if warning not in after)
 
 
 def _online(node: NodeHead) -> str:

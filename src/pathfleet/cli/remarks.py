@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,11 +10,11 @@ from msgspec import Struct
 from pathfleet.core import glossary
 from pathfleet.core.health import Flag
 from pathfleet.core.matrix import WORST_FIRST, Document, Lun, NodeRow, State
+from pathfleet.core.reason import gist
 
 #: So many reasons of one kind are told; a defect that has a reason of its own for each LUN does not fill the screen.
 _REASONS = 8
 _NAMES = 3
-_TARGET = re.compile(r"\(target (.*?)\)")
 
 
 class Remark(Struct, frozen=True):
@@ -82,7 +81,7 @@ def remarks(document: Document) -> list[Remark]:
     for lun in document.luns:
         for node, cell in lun.nodes.items():
             if cell.state is not State.OPTIMAL:
-                reasons[cell.state][_shared(cell.reason)].add(name_of(lun), node, cell.reason)
+                reasons[cell.state][gist(cell.reason)].add(name_of(lun), node, cell.reason)
                 continue
             for flag in cell.flags:
                 flags[flag].add(name_of(lun), node, cell.reason)
@@ -107,18 +106,6 @@ def _of_state(state: State, reasons: dict[str, _Where]) -> Iterator[Remark]:
             f"{counted(luns, 'LUN')} on {counted(nodes, 'node')}: {len(rest)} more reasons; "
             "`pathfleet node NAME` tells those of a node",
         )
-
-
-def _shared(reason: str) -> str:
-    """Return a reason without what each LUN has of its own: the names of its path devices, its state before."""
-    reason = reason.partition("; last reported: ")[0]
-    before, _, rest = reason.partition("; down: ")
-    if not rest:
-        return reason
-    paths, semicolon, after = rest.partition("; ")
-    targets = sorted(set(_TARGET.findall(paths)))
-    down = f"paths to {', '.join(targets)}" if targets else "some paths"
-    return f"{before}; down: {down}{semicolon}{after}"
 
 
 def _meaning(flag: str) -> str:

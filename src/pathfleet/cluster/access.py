@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from pathfleet.core.wire import Time
-from pathfleet.errors import BadRequest, Conflict, NotFound, StoreError, StoreUnavailable
+from pathfleet.errors import BadRequest, Busy, Conflict, NotFound, StoreError, StoreUnavailable
 from pathfleet.store import File, Store
 
 #: The file of the store. Proxmox VE shows what is below `priv/` to root only.
@@ -28,6 +28,11 @@ FILE: Final = "priv/pathfleet-tokens.json"
 FRESH_SECONDS: Final = 1.0
 #: While the store cannot be read, the tokens read last count for this long.
 GRACE_SECONDS: Final = 60.0
+
+#: How the names of principals begin that are no tokens: other nodes, and users of this one.
+NODE: Final = "node-"
+USER: Final = "uid-"
+_NOT_TOKENS: Final = (NODE, USER)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _READ_SECONDS: Final = 2.0
@@ -52,6 +57,11 @@ class Principal(Struct, frozen=True):
 
     name: str
     role: Role
+
+    @property
+    def is_node(self) -> bool:
+        """Whether another node of the cluster asks."""
+        return self.name.startswith(NODE)
 
 
 class Token(Struct, frozen=True, rename="kebab"):
@@ -103,12 +113,15 @@ class Access:
         self._reading = asyncio.Lock()
 
     async def verify(self, secret: str) -> Principal | None:
-        """Return whose secret this is, None if nobody's. Raises StoreUnavailable where the tokens are not known.
+        """Return whose secret this is, None if nobody's. Raises StoreUnavailable where the tokens are not known."""
+        return await self.holder(digest(secret))
+
+    async def holder(self, given: str) -> Principal | None:
+        """Return who has the token whose secret has the hash `given`, None if nobody. Raises StoreUnavailable.
 
         Compares with every token, so that the time taken tells nothing.
         """
-        known = await self._current()
-        given, now = digest(secret), self._wall_clock()
+        known, now = await self._current(), self._wall_clock()
         found = None
         for name, token in known.items():
             same = hmac.compare_digest(given.encode(), token.hash.encode())
@@ -121,18 +134,20 @@ class Access:
         return _decoded(await self._store.read(FILE))
 
     async def add(self, name: str, role: Role, *, expires: int | None = None, comment: str | None = None) -> str:
-        """Add a token and return its secret, which nothing can show again. Raises BadRequest, StoreError.
+        """Add a token and return its secret, which nothing can show again. Raises BadRequest, Busy, StoreError.
 
         `expires` in epoch seconds.
         """
         if not _NAME.fullmatch(name):
             raise BadRequest({"name": "letters, digits, '.', '_' and '-', beginning with a letter or digit, up to 64"})
+        if name.startswith(_NOT_TOKENS):
+            raise BadRequest({"name": f"{' and '.join(_NOT_TOKENS)} begin names of nodes and users, not of tokens"})
         secret = new_secret()
         token = Token(digest(secret), role, int(self._wall_clock()), expires, comment)
 
         def change(tokens: dict[str, Token]) -> None:
             if name in tokens:
-                raise BadRequest({"name": f"there is a token {name!r} already: remove it, or take another name"})
+                raise Busy(f"there is a token {name!r} already: remove it, or take another name")
             tokens[name] = token
 
         await self._change(change)

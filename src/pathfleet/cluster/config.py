@@ -13,16 +13,13 @@ from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
-from pathfleet.core import configuration, node, render, roll, storagecfg
+from pathfleet.cluster import rolling
+from pathfleet.core import configuration, node, render, storagecfg
+from pathfleet.core.conf.lint import Finding, lint
 from pathfleet.core.configuration import Configuration
-from pathfleet.core.lint import Finding, lint
 from pathfleet.core.render import DropIns
-from pathfleet.core.roll import Roll
-from pathfleet.errors import BadRequest, Conflict, Malformed, PathfleetError
+from pathfleet.errors import BadRequest, Busy, Conflict, Malformed
 from pathfleet.store import File, Store, checked_content
-
-#: The nodes write the roll's file, too.
-_ROLL_TRIES = 5
 
 #: Returns a changed text of multipath.cfg, or raises why not; those of `core.configuration`, with their arguments.
 Edit = Callable[[str], str]
@@ -41,13 +38,6 @@ class BadOverrides(BadRequest):
             f" line {errors[0].line}: {errors[0].message}",
         )
         self.findings = findings
-
-
-class InUse(PathfleetError):
-    """A LUN that storages consume is not taken from the configuration."""
-
-    code = "in-use"
-    status = 409
 
 
 class Current(Struct, frozen=True):
@@ -161,16 +151,29 @@ async def plan_both(store: Store, before: Current, text: str, overrides: str) ->
 async def plan_removal(store: Store, wwid: str, *, digest: str | None = None, force: bool = False) -> Plan:
     """Return what taking a LUN from the configuration would do.
 
-    Raises InUse if a storage consumes it, unless `force`; NotFound, Conflict, StoreError.
+    Raises Busy if a storage consumes it, unless `force`; NotFound, Conflict, StoreError.
     """
     planned = await plan(store, lambda text: configuration.remove_wwid(text, wwid), digest=digest)
     storages = (await consumers(store)).get(wwid)
     if storages and not force:
-        raise InUse(
+        raise Busy(
             f"LUN {wwid} is used by storage {', '.join(storages)}: nodes would lose its map once it is closed;"
             " remove the storage first, or say force"
         )
     return planned
+
+
+async def plan_clear(store: Store, *, force: bool = False) -> Plan:
+    """Return what emptying both files would do. Raises Busy if storages consume a LUN, unless `force`; StoreError."""
+    before = await read(store)
+    used = await consumers(store)
+    storages = sorted({name for wwid in before.configuration.wwids for name in used.get(wwid, ())})
+    if storages and not force:
+        raise Busy(
+            f"storage {', '.join(storages)} uses LUNs of the configuration: nodes would lose their maps once they"
+            " are closed; remove the storages first, or say force"
+        )
+    return Plan(before, Current())
 
 
 async def consumers(store: Store) -> dict[str, list[str]]:
@@ -210,23 +213,7 @@ async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
             await store.swap(name, new or None, file.revision if file else None)
     if changed:
         # not before: what a node finds without it, it rolls out one by one, which is never wrong
-        await _reset_roll(store, (await read(store)).wanted_digest, at_once=at_once)
-
-
-async def _reset_roll(store: Store, digest: str | None, *, at_once: bool) -> None:
-    """Begin a roll anew; a node that has failed with this digest meanwhile stays known."""
-    for tries_left in reversed(range(_ROLL_TRIES)):
-        file = await store.read(roll.FILE)
-        known = roll.decode(file.content if file else None)
-        failed = known.failed if known is not None and known.digest == digest else {}
-        fresh = roll.encode(Roll(digest, at_once, failed))
-        try:
-            await store.swap(roll.FILE, fresh, file.revision if file else None)
-        except Conflict:
-            if not tries_left:
-                raise
-        else:
-            return
+        await rolling.begin(store, (await read(store)).wanted_digest, at_once=at_once)
 
 
 def check(current: Current, known: Mapping[str, str | None]) -> tuple[Finding, ...]:

@@ -99,8 +99,7 @@ def _doubt(member: Member, age: int) -> str | None:
 
 async def _with_differences(row: NodeDrift, current: Current, multipathd: Multipathd) -> NodeDrift:
     found, reason = await differences(current, multipathd)
-    # what multipathd does not print at all may still be in force: named, but no proof
-    proven = any(difference.effective is not None or difference.listed for difference in found or ())
+    proven = any(difference.proven for difference in found or ())
     state = State.DRIFTED if proven and row.state is State.IN_FORCE else row.state
     return NodeDrift(row.node, state, row.digest, row.error, row.age, row.reason or reason, found)
 

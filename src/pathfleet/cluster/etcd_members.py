@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct, field
 
 from pathfleet.errors import StoreError, StoreUnavailable
-from pathfleet.store.etcd_gateway import Gateway, Refused
+from pathfleet.store.etcd_gateway import EtcdRefused, Gateway
 from pathfleet.store.etcd_url import Address
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Cluster:
         body = {"peerURLs": [peer_url], "isLearner": True}
         try:
             added = await self._ask("cluster/member/add", body, _Added, _CHANGE_SECONDS)
-        except Refused as error:
+        except EtcdRefused as error:
             if _UNKNOWN not in str(error):
                 raise
             # etcd makes the id of the URL and the second: added and removed in this one, it is one that was removed.
@@ -115,14 +115,14 @@ class Cluster:
         return added.member
 
     async def promote(self, ident: str) -> None:
-        """Give a learner its vote. Raises Refused as long as it has not caught up."""
+        """Give a learner its vote. Raises EtcdRefused as long as it has not caught up."""
         await self._ask("cluster/member/promote", {"ID": ident}, _Nothing)
 
     async def remove(self, ident: str) -> None:
         """Remove a member; that it is no member any more is fine."""
         try:
             await self._ask("cluster/member/remove", {"ID": ident}, _Nothing, _CHANGE_SECONDS)
-        except Refused as error:
+        except EtcdRefused as error:
             if _UNKNOWN not in str(error):
                 raise
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from pathfleet.core.change import CellChange, Change, LunChange
+from pathfleet.core.change import CellChange, Change, LunChange, NodeChange, WarningsChange
 
 #: A listener that falls back further reads the whole matrix again.
 LIMIT = 20_000
@@ -21,7 +21,7 @@ _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One change. `kind`: `cell`, `lun` or `node`; `data` is the change as JSON, encoded once for everybody."""
+    """One change. `kind`: `cell`, `lun`, `node` or `warnings`; `data`: the change as JSON, encoded once for all."""
 
     id: str
     kind: str
@@ -97,6 +97,12 @@ class Journal:
 
 
 def _kind(change: Change) -> str:
-    if isinstance(change, CellChange):
-        return "cell"
-    return "lun" if isinstance(change, LunChange) else "node"
+    match change:
+        case CellChange():
+            return "cell"
+        case LunChange():
+            return "lun"
+        case NodeChange():
+            return "node"
+        case WarningsChange():
+            return "warnings"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pathfleet.cluster.journal import Journal
 from pathfleet.core import column, storagecfg
 from pathfleet.core.change import Change as MatrixChange
-from pathfleet.core.change import Matrix
+from pathfleet.core.change import Matrix, WarningsChange
 from pathfleet.core.column import Column, Said
 from pathfleet.core.matrix import Document, Lun, matrix
 from pathfleet.core.storagecfg import Expectations
@@ -27,6 +27,7 @@ Values = Mapping[str, Mapping[str, bytes]]
 _MEMBERS_SECONDS = 2.0
 _JUDGE_SECONDS = 1.0
 _PROBLEMS_SHOWN = 10
+_UNREAD = "the store has not been read yet: nothing is known of any node"
 #: After which a report that was read while it was being written is whole.
 _WRITTEN_SECONDS = 0.2
 
@@ -47,7 +48,8 @@ class Live:
         self._matrix = Matrix()
         self._online: dict[str, bool | None] = {}
         self._said: dict[str, Said] = {}
-        self._warnings: tuple[str, ...] = ()
+        self._of_expectations: tuple[str, ...] = ()
+        self._warned: tuple[str, ...] = ()
         # what was read last must be placed last
         self._reading = asyncio.Lock()
 
@@ -60,9 +62,8 @@ class Live:
     def document(self) -> Document:
         """Return the matrix as of now; its warnings say what is wrong with the whole."""
         self._judge()
-        unread = None if self.ready else "the store has not been read yet: nothing is known of any node"
-        whole = [warning for warning in (self.trouble or unread, *self._warnings) if warning]
-        return replace(self._matrix.document(self._now()), warnings=tuple(whole))
+        unread = () if self.ready or self.trouble else (_UNREAD,)
+        return replace(self._matrix.document(self._now()), warnings=unread + self._warnings())
 
     def lun(self, wwid: str) -> Lun | None:
         """Return one row as of now, None if there is none."""
@@ -102,6 +103,7 @@ class Live:
         self._join(members)
         torn = self._take({node: values.get(node, {}) for node in sorted({*values, *self._said})})
         self.trouble = None
+        self._warn()
         self.ready = self.ready or not torn
         return torn
 
@@ -123,8 +125,9 @@ class Live:
             self._judge()
 
     def _expect(self, file: File | None) -> None:
-        expectations, self._warnings = _expectations(file)
+        expectations, self._of_expectations = _expectations(file)
         self._tell(self._matrix.expect(expectations))
+        self._warn()
 
     def _join(self, members: Members) -> None:
         """Take who is there; place the columns of those of whom that is news."""
@@ -164,6 +167,15 @@ class Live:
         judged = [column.again(each, now) for each in self._matrix.columns.values()]
         self._tell(self._matrix.place(*(each for each in judged if each is not self._matrix.columns[each.node])))
 
+    def _warnings(self) -> tuple[str, ...]:
+        return ((self.trouble,) if self.trouble else ()) + self._of_expectations
+
+    def _warn(self) -> None:
+        """Tell listeners what is wrong with the whole, if that is news."""
+        before, self._warned = self._warned, self._warnings()
+        if self._warned != before:
+            self._tell([WarningsChange(self._warned)])
+
     def _tell(self, changes: list[MatrixChange]) -> None:
         """Tell listeners, but not what only the first reading brings to light."""
         if self.ready:
@@ -176,6 +188,7 @@ class Live:
         if self.trouble is None:
             since = time.strftime("%F %T", time.localtime(self._wall_clock()))
             self.trouble = f"what is shown may be old: the store is in trouble since {since}: {error}"
+            self._warn()
         raise error
 
     def _now(self) -> int:

@@ -24,7 +24,7 @@ from pathfleet.cluster.etcd_members import Cluster, Condition, Member, at
 from pathfleet.cluster.machine import Machine, Record, files_in_words
 from pathfleet.cluster.token import Token
 from pathfleet.errors import SettingsError, StoreError, StoreUnavailable
-from pathfleet.store.etcd_gateway import Refused
+from pathfleet.store.etcd_gateway import EtcdRefused
 from pathfleet.store.etcd_url import Address
 from pathfleet.system import certificates
 from pathfleet.system.certificates import Pair
@@ -299,7 +299,7 @@ async def _caught_up(others: Cluster, ident: str) -> tuple[Member, ...]:
                 try:
                     await others.promote(ident)
                     continue
-                except Refused as error:
+                except EtcdRefused as error:
                     trouble = str(error)
         await asyncio.sleep(_AGAIN_SECONDS)
     raise StoreError(

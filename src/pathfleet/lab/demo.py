@@ -1,12 +1,14 @@
 """A whole cluster on one machine: a simulated SAN, and the real agent on each of its hosts, on the embedded store.
 
 `directory` holds all of it: `HOST.toml` are the settings with which every command looks at that host, `store/` the
-store, `control` the socket through which `control.ask` breaks and mends things.
+store, `control` the socket through which `control.ask` breaks and mends things. Each host has its API, on a port of
+loopback of its own; in a large lab only the first ones have.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
@@ -22,12 +24,15 @@ import msgspec
 from pathfleet.agent.baseline import Baseline
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.loop import Agent
+from pathfleet.cluster.access import Access, Role
 from pathfleet.errors import SettingsError
 from pathfleet.lab.control import Control
 from pathfleet.lab.node import Node
 from pathfleet.lab.san import San
 from pathfleet.lab.sysfs_tree import write_sysfs
 from pathfleet.lab.topology import Topology
+from pathfleet.member import Member
+from pathfleet.settings import Settings
 from pathfleet.store import open_store
 from pathfleet.system.multipathd import Multipathd
 from pathfleet.system.notify import Notifier
@@ -43,6 +48,9 @@ _MARKER = "this-is-a-pathfleet-lab"
 _ADDRESS_LIMIT = 107
 #: How soon an agent stops or starts after its host did.
 _POWER_SECONDS = 0.2
+#: The first host's API is here if it is free, and so on; in a large lab so many hosts have one.
+_FIRST_PORT = 8440
+_SERVED_IN_LARGE = 2
 
 
 class Demo:
@@ -51,6 +59,9 @@ class Demo:
     def __init__(self, topology: Topology, directory: Path) -> None:
         self._directory = directory
         self._store = directory / "store"
+        self._ports: dict[str, int] = {}
+        #: The secret of a token that may do everything in this lab, once it runs.
+        self.secret = ""
         self.san = San(
             topology,
             sockets=lambda host: str(directory / f"{host}.socket"),
@@ -84,8 +95,9 @@ class Demo:
         async with control.serving(), self.san.running(), asyncio.TaskGroup() as tasks:
             gc.collect()
             gc.freeze()  # the lab stays: to look through it again and again costs seconds where it is large
-            agents = [tasks.create_task(self._agent(node)) for node in self.san.nodes.values()]
+            agents = [tasks.create_task(self._member(node)) for node in self.san.nodes.values()]
             try:
+                await self._let_in()
                 yield
             finally:
                 gc.unfreeze()
@@ -96,26 +108,44 @@ class Demo:
         """Return the file to give to `pathfleet --config` to look at a host."""
         return self._directory / f"{host}.toml"
 
+    def address(self, host: str) -> str | None:
+        """Return where a host's API is, None where it has none."""
+        return f"http://127.0.0.1:{self._ports[host]}" if host in self._ports else None
+
+    async def _let_in(self) -> None:
+        """Make the token of whoever runs the demo."""
+        async with open_store(_store_url(self._directory), node=next(iter(self.san.nodes))) as store:
+            self.secret = await Access(store).add("demo", Role.ADMIN)
+
     def _fill(self) -> None:
         self._store.with_suffix(".kept").mkdir()
         self._on_store(lost=False)
+        served = list(self.san.nodes)[: None if self._is_small else _SERVED_IN_LARGE]
+        self._ports = dict(zip(served, _free_ports(len(served)), strict=True))
         for host in self.san.nodes:
             (self._directory / host).mkdir()
-            self.settings_file(host).write_text(self._settings(host))
+            values = msgspec.to_builtins(self._settings(host))
+            # JSON's strings are TOML's
+            lines = [f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in values.items()]
+            self.settings_file(host).write_text("".join(lines))
 
-    def _settings(self, host: str) -> str:
-        lines = {
-            "node": host,
-            "store": self._store_url(),
-            "state-directory": str(self._directory / host),
-            "multipathd-socket": self.san.nodes[host].multipathd_socket,
-            "sysfs": str(self._directory / host / "sys"),
-        }
-        # JSON's strings are TOML's
-        return "".join(f"{name} = {msgspec.json.encode(value).decode()}\n" for name, value in lines.items())
+    def _settings(self, host: str) -> Settings:
+        own, api = self._directory / host, f"127.0.0.1:{self._ports[host]}" if host in self._ports else ""
+        return Settings(
+            node=host,
+            store=_store_url(self._directory),
+            state_directory=str(own),
+            multipathd_socket=self.san.nodes[host].multipathd_socket,
+            sysfs=str(own / "sys"),
+            api_listen=api,
+            api_address=api,
+            api_socket=f"{own}.api",
+            executor_socket=f"{own}.executor",
+        )
 
-    def _store_url(self) -> str:
-        return _store_url(self._directory)
+    @property
+    def _is_small(self) -> bool:
+        return sum(len(node.kernel.paths) for node in self.san.nodes.values()) <= _SHOWN_PATHS
 
     def _on_store(self, lost: bool) -> None:
         """Take the store away, or bring it back as it was. Where a directory is only missing, agents make one."""
@@ -123,7 +153,7 @@ class Demo:
 
     def _write_sysfs(self) -> None:
         """Write what the commands are to see of each host's sysfs, and put it in the place of what was there."""
-        if sum(len(node.kernel.paths) for node in self.san.nodes.values()) > _SHOWN_PATHS:
+        if not self._is_small:
             return
         for host, node in self.san.nodes.items():
             shown = self._directory / host / "sys"
@@ -134,8 +164,8 @@ class Demo:
             if before is not None:
                 shutil.rmtree(before)
 
-    async def _agent(self, node: Node) -> None:
-        """Run a host's agent while the host is up."""
+    async def _member(self, node: Node) -> None:
+        """Run a host's agent and API while the host is up."""
         while True:
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(self._of(node).serve())
@@ -150,7 +180,10 @@ class Demo:
             baseline=Baseline(self._directory / node.name),
             kernel_paths=node.kernel_paths,
         )
-        store = open_store(self._store_url(), node=node.name)
+        settings = self._settings(node.name)
+        if node.name in self._ports:
+            return Member(settings, collector, uevents=node.uevents, notifier=Notifier(None)).agent
+        store = open_store(settings.store_url, node=node.name)
         return Agent(store, collector, uevents=node.uevents, notifier=Notifier(None))
 
 
@@ -195,6 +228,20 @@ def _point(link: Path, target: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody has, from the API's own on where that is free."""
+    found = []
+    with contextlib.ExitStack() as held:
+        for wanted in range(_FIRST_PORT, _FIRST_PORT + count):
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                probe.bind(("127.0.0.1", 0))
+            found.append(int(probe.getsockname()[1]))
+    return found
 
 
 async def _until(holds: Callable[[], bool]) -> None:

@@ -5,13 +5,12 @@ multipathd's view can differ: after blacklisting an open LUN it shows no paths w
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from asyncio.subprocess import DEVNULL, PIPE, Process
 
 from pathfleet.core import dmstatus
 from pathfleet.core.dmstatus import KernelPath
 from pathfleet.errors import CannotTell
+from pathfleet.system.program import NotDone, ended
 
 #: Where dmsetup is on every distribution; a search of PATH would trust the caller's.
 SEARCH_PATH = "/sbin:/usr/sbin"
@@ -19,7 +18,6 @@ SEARCH_PATH = "/sbin:/usr/sbin"
 _ARGUMENTS = ("status", "--target", "multipath", "--noflush")
 _NO_MAPS = "No devices found"
 _MESSAGE_LIMIT = 300
-_KILL_SECONDS = 0.5
 
 
 async def kernel_paths(
@@ -44,39 +42,22 @@ async def _output(program: str, deadline_seconds: float, search_path: str) -> st
     # A clean environment: dmsetup's answer depends on the locale and on DM_DEFAULT_NAME_MANGLING_MODE.
     environment = {"LC_ALL": "C", "PATH": search_path}
     try:
-        process = await asyncio.create_subprocess_exec(
-            program, *_ARGUMENTS, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment
+        found = await ended(
+            program,
+            *_ARGUMENTS,
+            deadline_seconds=deadline_seconds,
+            environment=environment,
+            name=f"{program} status",
         )
-    except OSError as error:
-        raise CannotTell(f"cannot run {program}: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            out, complaint = await process.communicate()
-    except TimeoutError as error:
-        raise CannotTell(f"{program} status gave no answer within {deadline_seconds:g} s") from error
-    finally:
-        await _end(process)
-    if process.returncode != 0:
-        raise _refusal(program, process.returncode, complaint.decode(errors="replace"))
-    return out.decode(errors="replace")
+    except NotDone as error:
+        raise CannotTell(str(error)) from error
+    if found.code != 0:
+        raise _refusal(program, found.code, found.complaint)
+    return found.out
 
 
-async def _end(process: Process) -> None:
-    if process.returncode is not None:
-        return
-    process.kill()
-    try:
-        async with asyncio.timeout(_KILL_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        # In uninterruptible sleep, waiting for the kernel: it ends when the kernel lets it, and is reaped then.
-        return
-
-
-def _refusal(program: str, returncode: int | None, complaint: str) -> CannotTell:
+def _refusal(program: str, code: int, complaint: str) -> CannotTell:
     said = "; ".join(complaint.split("\n")).strip("; ")[:_MESSAGE_LIMIT] or "nothing"
     if "Permission denied" in complaint:
         return CannotTell(f"{program} status: reading maps from the kernel needs root ({said})", passing=False)
-    return CannotTell(
-        f"{program} status ended with {returncode}, saying: {said} (run it by hand to see whether it lasts)"
-    )
+    return CannotTell(f"{program} status ended with {code}, saying: {said} (run it by hand to see whether it lasts)")

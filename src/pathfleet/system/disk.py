@@ -22,7 +22,8 @@ _REASONS = {
     errno.ENOTDIR: "it is no directory, or a symbolic link, which is not followed",
 }
 _REMEDIES = {
-    errno.EROFS: "the file system is read-only; see `dmesg` for why, then `mount -o remount,rw`",
+    errno.EROFS: "the file system is read-only, at least to this program; see `dmesg` for why, then "
+    "`mount -o remount,rw` and `systemctl restart pathfleet-apply`",
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota is used up; make room",
     errno.EACCES: "run it as root",

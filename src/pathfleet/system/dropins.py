@@ -115,6 +115,13 @@ class Files:
             baseline, overrides = (directory.read(name) for name in (BASELINE_FILE, OVERRIDES_FILE))
         return DropIns(_text(baseline), _text(overrides))
 
+    def read_later(self) -> tuple[str, ...]:
+        """Return the files that multipathd reads after ours, and by which it goes where they say something else."""
+        with told(self.root / "conf.d", "read"):
+            files = [path for path in (self.root / "conf.d").iterdir() if path.suffix == ".conf"]
+        later = sorted((path for path in files if os.fsencode(path.name) > BASELINE_FILE.encode()), key=os.fsencode)
+        return tuple(str(path) for path in later if path.name != OVERRIDES_FILE)
+
     def begin(self, attempt: Attempt, owned: frozenset[str], *, version: str | None) -> None:
         """Note what is to be tried, and what comes back if it fails, before anything is changed."""
         journal = self.journal()

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from pathfleet.core import maps
 from pathfleet.core.maps import Map
-from pathfleet.errors import CannotTell, NotRunning
+from pathfleet.errors import CannotTell, NeedsRoot, NotInstalled, NotRunning
 
 #: The pathname socket exists since 0.12.0, the abstract one always (libmpathcmd of multipath-tools).
 ADDRESSES = ("/run/multipathd.socket", "@/org/kernel/linux/storage/multipathd")
@@ -54,14 +54,6 @@ class DaemonState(Struct, frozen=True):
     def configured(self) -> bool:
         """Whether it has read its configuration and works by it (`running`: it checks paths at this moment)."""
         return self.word in ("idle", "running") and not self.pending
-
-
-class NotInstalled(NotRunning):
-    """multipathd is not running, and its program is nowhere on this node."""
-
-
-class NeedsRoot(CannotTell):
-    """multipathd does this only for root."""
 
 
 class Multipathd:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from pathfleet.core.syntax import Assignment, Section, Tree, parse, quoted, render
+from pathfleet.core.conf.syntax import Assignment, Section, Tree, parse, quoted, render
 from pathfleet.lab import configuration
-from tests.core.conf_texts import flat, hostile, trees, without_places
+from tests.core.conf.texts import flat, hostile, trees, without_places
 
-DATA = Path(__file__).parents[1] / "data" / "conf"
+DATA = Path(__file__).parents[2] / "data" / "conf"
 
 
 def read(name: str) -> str:

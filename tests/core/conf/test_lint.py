@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from pathfleet.core.lint import FINDINGS_LIMIT, SIZE_LIMIT, Finding, lint
-from pathfleet.core.syntax import Tree, parse, render
+from pathfleet.core.conf.lint import FINDINGS_LIMIT, SIZE_LIMIT, Finding, lint
+from pathfleet.core.conf.syntax import Tree, parse, render
 from pathfleet.lab import configuration
-from tests.core.conf_texts import flat, hostile, nearly_right, trees
+from tests.core.conf.texts import flat, hostile, nearly_right, trees
 
-DATA = Path(__file__).parents[1] / "data" / "conf"
+DATA = Path(__file__).parents[2] / "data" / "conf"
 
 
 def read(name: str) -> str:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hypothesis import given
 
-from pathfleet.core.effective import LISTED, settings
-from pathfleet.core.syntax import parse
-from tests.core.conf_texts import hostile
+from pathfleet.core.conf.effective import LISTED, settings
+from pathfleet.core.conf.syntax import parse
+from tests.core.conf.texts import hostile
 
-DATA = Path(__file__).parents[1] / "data" / "conf"
+DATA = Path(__file__).parents[2] / "data" / "conf"
 
 
 def test_every_setting_has_a_key_of_its_own() -> None:

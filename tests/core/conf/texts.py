@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from pathfleet.core.keywords import IDENTITY, KEYWORDS, REPEATABLE, Keyword, Place
-from pathfleet.core.syntax import Assignment, Section, Tree, render
+from pathfleet.core.conf.keywords import IDENTITY, KEYWORDS, REPEATABLE, Keyword, Place
+from pathfleet.core.conf.syntax import Assignment, Section, Tree, render
 
 #: At least one of these is right for every keyword.
 SAMPLES = (

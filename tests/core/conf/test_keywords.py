@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from pathfleet.core import schema
-from pathfleet.core.keywords import ALIASES, IDENTITY, KEYWORDS, PLACES, RENAMED, Place, canonical, places_of
-from tests.core.conf_texts import right_values
+from pathfleet.core.conf.keywords import ALIASES, IDENTITY, KEYWORDS, PLACES, RENAMED, Place, canonical, places_of
+from tests.core.conf.texts import right_values
 
 EVERY = [(place, keyword) for place, keywords in KEYWORDS.items() for keyword in keywords.values()]
 
@@ -54,10 +54,36 @@ def test_the_cluster_s_properties_are_keywords_with_the_same_values_and_age(row:
         assert newer == row.newer_words
 
 
-def test_values_that_mean_the_same_have_one_spelling() -> None:
-    assert canonical(("overrides",), "no_path_retry", "0") == "fail"
-    assert canonical(("defaults",), "find_multipaths", "yes") == "on"
-    assert canonical(("defaults",), "nosuch", "1") == "1"
+@pytest.mark.parametrize(
+    ("keyword", "value", "printed"),
+    [
+        ("no_path_retry", "0", "fail"),
+        ("no_path_retry", "1", "1"),
+        ("find_multipaths", "yes", "on"),
+        ("find_multipaths", "no", "off"),
+        ("flush_on_last_del", "yes", "always"),
+        ("flush_on_last_del", "no", "unused"),
+        ("path_selector", "round-robin  0", "round-robin 0"),
+        ("skip_kpartx", "1", "yes"),
+        ("dev_loss_tmo", "4294967295", "infinity"),
+        ("reservation_key", "0x00AB", "0xab"),
+        ("fast_io_fail_tmo", "0", "0"),
+        ("failback", "0", "0"),
+        ("uid", "1000", "01750"),
+        ("uid", "01750", "01750"),
+        ("gid", "0", "00"),
+        ("gid", "root", "00"),
+        ("nosuch", "1", "1"),
+    ],
+)
+def test_values_that_mean_the_same_have_one_spelling(keyword: str, value: str, printed: str) -> None:
+    assert canonical(("defaults",), keyword, value) == printed
+
+
+@pytest.mark.parametrize("row", schema.PROPERTIES, ids=lambda row: row.name)
+def test_no_two_words_of_a_property_mean_the_same(row: schema.Property) -> None:
+    place: Place = ("defaults",) if row.in_defaults else ("multipaths", "multipath")
+    assert len({canonical(place, row.keyword, word) for word in row.words}) == len(row.words)
 
 
 @pytest.mark.parametrize(

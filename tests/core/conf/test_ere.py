@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathfleet.core.ere import SIZE_LIMIT, why_refused
-from pathfleet.core.search import Searcher
+from pathfleet.core.conf.ere import SIZE_LIMIT, why_refused
+from pathfleet.core.conf.search import Searcher
 
 _EXTENDED, _NO_MATCHES = 1, 8
 #: More than glibc's regex_t takes anywhere.

@@ -1,0 +1,78 @@
+"""The nodes of the cluster, each with an executor for what needs root there, and what is told of work on many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from pathfleet.core.work import Task
+from pathfleet.errors import BadRequest, PathfleetError
+from pathfleet.store import Store
+
+R = TypeVar("R")
+
+
+class Nodes(Protocol):
+    """The executors of all nodes."""
+
+    async def do(self, node: str, task: Task[R]) -> R:
+        """Let a node do something. Raises PathfleetError: Unreachable, or what the node's executor says."""
+
+
+class Step(Struct, frozen=True, rename="kebab"):
+    """Something that was done, or was not, on a node (None: in the store)."""
+
+    node: str | None
+    what: str
+    failed: bool = False
+
+
+Tell = Callable[[Step], None]
+
+
+class Stopped(PathfleetError):
+    """Work on several nodes came to a halt. What was done stays; the same again goes on from there."""
+
+    code = "stopped"
+    status = 409
+
+
+async def names(store: Store, without: Collection[str] = ()) -> list[str]:
+    """Return the nodes of the cluster but those left out. Raises BadRequest for one that is none; StoreError."""
+    known = (await store.members()).nodes
+    for name in without:
+        if name not in known:
+            raise BadRequest(
+                {"without": f"there is no node {name!r}; there are: {', '.join(sorted(known)) or 'none'}"}
+            )
+    return sorted({*known} - {*without})
+
+
+async def ask(nodes: Nodes, where: Iterable[str], task: Task[R]) -> tuple[dict[str, R], dict[str, PathfleetError]]:
+    """Let several nodes do the same at once; return what they answered, and why others did not."""
+    wanted = list(where)
+    ended = await asyncio.gather(*(nodes.do(node, task) for node in wanted), return_exceptions=True)
+    answers: dict[str, R] = {}
+    errors: dict[str, PathfleetError] = {}
+    for node, answer in zip(wanted, ended, strict=True):
+        if isinstance(answer, PathfleetError):
+            errors[node] = answer
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            answers[node] = answer
+    return answers, errors
+
+
+def stop(what: str, errors: dict[str, PathfleetError], tell: Tell) -> Stopped:
+    """Tell which nodes failed and why, and return the error that says so."""
+    for node, error in errors.items():
+        tell(Step(node, f"{what}: {error}", failed=True))
+    said = "; ".join(f"node {node}: {error}" for node, error in errors.items())
+    return Stopped(
+        f"{what} failed: {said}. What was done stays done; put that right and run the same again, or leave out a node"
+        " that is really down with --without"
+    )

@@ -1,0 +1,176 @@
+"""Volumes of a storage: allocated, resized, freed, activated, on whichever node, one change at a time in the cluster.
+
+LVM without a daemon of its own locks on one node only, so the store's lock `storage-ID` stands for the others; LVM
+reads its metadata anew under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from pathfleet.cluster import nodes as cluster_nodes
+from pathfleet.cluster import storage
+from pathfleet.cluster.grow import lock_name
+from pathfleet.cluster.nodes import Nodes, Step, Tell, ask
+from pathfleet.cluster.retire import InUse
+from pathfleet.core import volumes, work
+from pathfleet.core.storagecfg import Storage
+from pathfleet.core.storagechange import Unfit
+from pathfleet.core.volumes import DOOMED, LogicalVolume
+from pathfleet.core.work import MapUse, Zeroed
+from pathfleet.errors import PathfleetError, Refused, Unreachable
+from pathfleet.store import Store
+
+_MIB = 1024 * 1024
+
+
+class Wanted(Struct, frozen=True):
+    """A volume to be allocated: its bytes, its name or the guest that it is for."""
+
+    size: int
+    name: str | None = None
+    vmid: int | None = None
+
+    def named(self, taken: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+        """Return its name and tags. Raises Unfit where the name is not one of the guest's."""
+        tags = () if self.vmid is None else (f"pve-vm-{self.vmid}",)
+        if self.name is None:
+            if self.vmid is None:
+                raise Unfit({"name": "a volume needs a name, or the number of the guest that it is for"})
+            return volumes.free_name(self.vmid, frozenset(taken)), tags
+        if self.vmid is not None and volumes.owner_in(self.name) != self.vmid:
+            raise Unfit({"name": f"a volume of guest {self.vmid} is called vm-{self.vmid}-…, not {self.name}"})
+        if self.name.startswith(DOOMED):
+            raise Unfit({"name": f"{self.name}: a volume called {DOOMED}… is one that is being overwritten"})
+        return self.name, tags
+
+
+class Volumes:
+    """The volumes of storages, as asked for on node `here`.
+
+    All raise NotFound, BadRequest, Refused and its kinds, StoreError, and what the executors raise.
+    """
+
+    def __init__(self, store: Store, nodes: Nodes, here: str) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._here = here
+
+    async def allocate(self, name: str, wanted: Wanted) -> LogicalVolume:
+        """Make a volume; it is empty, and active nowhere."""
+        place = await storage.on_node(self._store, name, self._here)
+        group = storage.group_of(place)
+        async with self._store.lock(lock_name(name)):
+            taken = await self._nodes.do(self._here, work.Volumes(group))
+            chosen, tags = wanted.named(volume.name for volume in taken.volumes)
+            volumes.check_names(group, chosen)
+            return await self._nodes.do(self._here, work.CreateVolume(group, chosen, wanted.size, tags))
+
+    async def resize(self, volid: str, size: int, *, without: tuple[str, ...] = ()) -> LogicalVolume:
+        """Let a volume grow, on the node where it is active, and let other such nodes see it."""
+        place, name = await self._found(volid)
+        group = storage.group_of(place)
+        async with self._store.lock(lock_name(place.id)):
+            active = await self._active_on(place, name, without)
+            there = self._here if self._here in active or not active else active[0]
+            grown = await self._nodes.do(there, work.ResizeVolume(group, name, size))
+            for node in active:
+                if node != there:
+                    await self._nodes.do(node, work.RefreshVolume(group, name))
+            return grown
+
+    async def free(self, volid: str, tell: Tell, *, without: tuple[str, ...] = ()) -> None:
+        """Free a volume that is active nowhere; with `saferemove`, overwrite it first.
+
+        It is renamed before, so what is interrupted is finished by freeing `del-NAME`.
+        """
+        place, name = await self._found(volid)
+        group = storage.group_of(place)
+        async with self._store.lock(lock_name(place.id)):
+            if active := [node for node in await self._active_on(place, name, without) if node != self._here]:
+                raise InUse(
+                    f"volume {volid} is active on node {', '.join(active)}; nothing was changed: deactivate it there",
+                    dict.fromkeys(active, ()),
+                    (),
+                )
+            if place.properties.get("saferemove") != "1":
+                await self._nodes.do(self._here, work.RemoveVolume(group, name))
+                tell(Step(self._here, f"volume {name} is freed"))
+                return
+            doomed = name if name.startswith(DOOMED) else f"{DOOMED}{name}"
+            if doomed != name:
+                await self._nodes.do(self._here, work.RenameVolume(group, name, doomed))
+                tell(Step(self._here, f"volume {name} is called {doomed} until it is overwritten"))
+        await self._overwrite(group, doomed, tell)
+        async with self._store.lock(lock_name(place.id)):
+            await self._nodes.do(self._here, work.RemoveVolume(group, doomed))
+        tell(Step(self._here, f"volume {name} is overwritten and freed"))
+
+    async def _overwrite(self, group: str, name: str, tell: Tell) -> None:
+        reached = Zeroed(0, 1)
+        while reached.done < reached.total:
+            before = reached
+            reached = await self._nodes.do(self._here, work.ZeroVolume(group, name, before.done))
+            if reached.done <= before.done:
+                raise Refused(f"volume {name} is not overwritten any further than {before.done} bytes")
+            tell(Step(self._here, f"overwritten: {reached.done // _MIB} of {reached.total // _MIB} MiB"))
+
+    async def activate(self, volid: str) -> str:
+        """Make a volume available on this node, waiting for its LUN; return its path."""
+        place, name = await self._found(volid)
+        if place.kind == "multipath":
+            await self._nodes.do(self._here, work.ActivateMap(name))
+            return volumes.map_path(name)
+        if (wwid := storage.base_wwid(place)) is not None:
+            await self._nodes.do(self._here, work.ActivateMap(wwid))
+        return (await self._nodes.do(self._here, work.Activate(storage.group_of(place), name))).path
+
+    async def deactivate(self, volid: str) -> None:
+        """Take a volume from this node. A LUN's map stays, as nobody uses it. Raises Busy with who uses the volume."""
+        place, name = await self._found(volid)
+        if place.kind != "multipath":
+            await self._nodes.do(self._here, work.Deactivate(storage.group_of(place), name))
+            return
+        use = await self._nodes.do(self._here, work.Holders(name))
+        if use.users:
+            raise InUse(
+                f"LUN {name} is in use on node {self._here}: {', '.join(map(str, use.users))}; end that first",
+                {self._here: use.users},
+                (),
+            )
+
+    async def _found(self, volid: str) -> tuple[Storage, str]:
+        known = (await storage.read(self._store)).storages.storages
+        place, name = storage.split(known, volid)
+        return await storage.on_node(self._store, place.id, self._here), name
+
+    async def _active_on(self, place: Storage, name: str, without: tuple[str, ...]) -> list[str]:
+        """Return the nodes on which a volume is active. Raises Unreachable where one does not say.
+
+        The kernel is asked what is built on the group's LUNs: LVM does not see a LUN whose paths are all down.
+        """
+        group = storage.group_of(place)
+        disks = (await self._nodes.do(self._here, work.GroupStatus(group))).disks
+        known = await cluster_nodes.names(self._store, without)
+        where = [node for node in known if place.nodes is None or node in place.nodes]
+        active: set[str] = set()
+        for wwid in [disk.wwid for disk in disks if disk.wwid]:
+            answers, errors = await ask(self._nodes, where, work.Holders(wwid))
+            _refuse_unknown(errors)
+            active |= {node for node, use in answers.items() if _holds(use, f"{group}/{name}")}
+        return sorted(active)
+
+
+def _holds(use: MapUse, volume: str) -> bool:
+    return any(holder.kind == "volume" and holder.name == volume for holder in use.holders)
+
+
+def _refuse_unknown(errors: dict[str, PathfleetError]) -> None:
+    if errors:
+        told = "; ".join(f"node {node}: {error}" for node, error in errors.items())
+        raise Unreachable(
+            f"nobody can tell whether the volume is active there, nothing was changed: {told}. Leave out a node that"
+            " is really down with --without"
+        )

@@ -1,0 +1,222 @@
+"""LVM on maps: its own commands, which here see nothing but maps by their WWID, and answer in JSON.
+
+A single path is never taken for a disk, whatever the node's lvm.conf says: the filter goes with every command.
+lvm.conf(5), lvmreport(7); `--setautoactivation` needs LVM 2.03.12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pathfleet.core import volumes
+from pathfleet.core.volumes import BY_ID, Disk, Group, LogicalVolume
+from pathfleet.errors import Busy, CannotTell, NotFound, Refused
+from pathfleet.system import program
+from pathfleet.system.program import Ended, NotDone, Runner
+
+#: Where every distribution has LVM and util-linux; a search of PATH would trust the caller's.
+SEARCH_PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
+
+#: What a WWID may have in it to stand in LVM's regular expressions as it is.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_:-]+")
+
+
+def config(avoided: Iterable[str] = ()) -> str:
+    """Return what is laid over lvm.conf: only maps count, without those `avoided`, and are called by their WWID.
+
+    A list of devices (lvmdevices(8)) would take the filter's place, so there is none.
+    """
+    refused = "".join(f'"r|^{BY_ID}{wwid}$|", ' for wwid in sorted(avoided) if _PLAIN.fullmatch(wwid))
+    accepted = f'[ {refused}"a|^{BY_ID}|", "r|.*|" ]'
+    return (
+        f"devices {{ use_devicesfile=0 filter={accepted} global_filter={accepted}"
+        f' preferred_names=[ "^{BY_ID}" ] multipath_component_detection=1 }}'
+    )
+
+
+_READ_SECONDS: Final = 15.0
+_CHANGE_SECONDS: Final = 30.0
+_ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": SEARCH_PATH, "LVM_SUPPRESS_FD_WARNINGS": "1"}
+_ABSENT: Final = re.compile(r"[Nn]ot found|Failed to find")
+#: What Proxmox VE gives the metadata of a group.
+_METADATA: Final = "250k"
+_FIRST_BYTES: Final = 1024 * 1024
+
+
+class LVM:
+    """The LVM of this node, on all maps but those of the LUNs `avoided`. `run` runs programs.
+
+    All raise CannotTell where LVM cannot be run or understood, Refused with its own words where it does not do it.
+    """
+
+    def __init__(self, run: Runner = program.ended, *, avoided: Collection[str] = ()) -> None:
+        self._run = run
+        self._config = config(avoided)
+
+    def avoiding(self, wwids: Iterable[str]) -> LVM:
+        """Return an LVM that does not look at the maps of these LUNs."""
+        return LVM(self._run, avoided=frozenset(wwids))
+
+    async def disks(self, wwid: str | None = None) -> tuple[Disk, ...]:
+        """Return the physical volumes on maps, or on the map of one LUN: none, if LVM has nothing there."""
+        found = volumes.disks(await self._report("pvs", volumes.DISK_FIELDS))
+        return tuple(disk for disk in found if wwid is None or disk.wwid == wwid)
+
+    async def group(self, name: str) -> Group:
+        """Return a group with its disks. Raises NotFound."""
+        found = volumes.groups(await self._report("vgs", volumes.GROUP_FIELDS, name))
+        if len(found) != 1:
+            raise NotFound(_no_group(name))
+        disks = tuple(disk for disk in await self.disks() if disk.group == name)
+        return msgspec.structs.replace(found[0], disks=disks)
+
+    async def volumes(self, group: str) -> tuple[LogicalVolume, ...]:
+        """Return the volumes of a group. Raises NotFound."""
+        return volumes.volumes(await self._report("lvs", volumes.VOLUME_FIELDS, group))
+
+    async def volume(self, group: str, name: str) -> LogicalVolume:
+        """Return one volume. Raises NotFound."""
+        for volume in await self.volumes(group):
+            if volume.name == name:
+                return volume
+        raise NotFound(f"there is no volume {name!r} in group {group}")
+
+    async def create_group(self, name: str, wwid: str) -> Group:
+        """Make a group on a map that was found empty. Raises Busy where the node has one of that name elsewhere."""
+        await self._refuse_name_in_use(name)
+        path = volumes.map_path(wwid)
+        # in one command, so that nothing that ends it leaves half of it
+        await self._change("vgcreate", "--metadatasize", _METADATA, "--setautoactivation", "n", name, path)
+        return await self.group(name)
+
+    async def _refuse_name_in_use(self, name: str) -> None:
+        """Look at all disks of the node, not only at maps: two groups of one name are trouble everywhere."""
+        done = await self._ended("vgs", "--reportformat", "json", "-o", "vg_name", seconds=_READ_SECONDS)
+        if re.search(rf'"vg_name":"{re.escape(name)}"', done.out):
+            raise Busy(f"there is a volume group {name} on this node already (`vgs`); choose another name")
+
+    async def create_volume(self, group: str, name: str, size: int, tags: tuple[str, ...] = ()) -> LogicalVolume:
+        """Make a volume of at least `size` bytes, without the signatures of what was there before, and not active."""
+        if any(volume.name == name for volume in await self.volumes(group)):
+            raise Busy(f"there is a volume {name} in group {group} already; choose another name, or free it")
+        more = [word for tag in tags for word in ("--addtag", tag)]
+        await self._change(
+            "lvcreate", "--yes", "-aey", "-Wy", "-Zy", "--setautoactivation", "n", *more,
+            "--size", f"{size}b", "--name", name, group,
+        )  # fmt: skip
+        await self._change("lvchange", "-an", f"{group}/{name}")
+        return await self.volume(group, name)
+
+    async def resize_volume(self, group: str, name: str, size: int) -> LogicalVolume:
+        """Let a volume grow to at least `size` bytes; it never shrinks."""
+        before = await self.volume(group, name)
+        if size < before.size:
+            raise Refused(f"volume {name} has {before.size} bytes: it can grow, but not shrink to {size}")
+        extent = (await self.group(group)).extent
+        if -(-size // extent) * extent > before.size:
+            await self._change("lvextend", "--size", f"{size}b", f"{group}/{name}")
+        return await self.volume(group, name)
+
+    async def rename_volume(self, group: str, name: str, to: str) -> None:
+        """Give a volume another name."""
+        await self.volume(group, name)
+        await self._change("lvrename", group, name, to)
+
+    async def remove_volume(self, group: str, name: str) -> None:
+        """Free a volume. Raises NotFound."""
+        await self.volume(group, name)
+        await self._change("lvremove", "--yes", f"{group}/{name}")
+
+    async def activate(self, group: str, name: str) -> LogicalVolume:
+        """Make a volume available here, as large as it is now, also where another node let it grow."""
+        await self.volume(group, name)
+        await self._change("lvchange", "-aey", f"{group}/{name}")
+        await self.refresh(group, name)
+        return await self.volume(group, name)
+
+    async def refresh(self, group: str, name: str) -> None:
+        """Let an active volume be as the group's metadata has it now."""
+        await self._change("lvchange", "--refresh", f"{group}/{name}")
+
+    async def deactivate(self, group: str, name: str) -> None:
+        """Take a volume from this node."""
+        await self._change("lvchange", "-an", f"{group}/{name}")
+
+    async def resize_disk(self, wwid: str) -> None:
+        """Let LVM use all of a map."""
+        await self._change("pvresize", volumes.map_path(wwid))
+
+    async def _report(self, command: str, fields: str, *arguments: str) -> str:
+        done = await self._ended(
+            command, "--reportformat", "json", "--units", "b", "--nosuffix", "--config", self._config,
+            "-o", fields, *arguments, seconds=_READ_SECONDS,
+        )  # fmt: skip
+        if done.code != 0:
+            if _ABSENT.search(done.complaint) and arguments:
+                raise NotFound(_no_group(arguments[0]))
+            raise CannotTell(f"LVM cannot tell: `{command}` ended with {done.code}, saying: {done.said}")
+        return done.out
+
+    async def _change(self, command: str, *arguments: str) -> None:
+        done = await self._ended(command, "--config", self._config, *arguments, seconds=_CHANGE_SECONDS)
+        if done.code != 0:
+            raise Refused(f"LVM does not do it: `{command}` ended with {done.code}, saying: {done.said}")
+
+    async def _ended(self, command: str, *arguments: str, seconds: float) -> Ended:
+        return await run_tool(self._run, "lvm", command, *arguments, seconds=seconds)
+
+
+async def run_tool(run: Runner, name: str, *arguments: str, seconds: float) -> Ended:
+    """Run a program of the system in a clean environment. Raises CannotTell where it cannot be run, or hangs."""
+    try:
+        return await run(name, *arguments, deadline_seconds=seconds, environment=_ENVIRONMENT)
+    except NotDone as error:
+        what = f"{name} {arguments[0] if arguments else ''}".rstrip()
+        raise CannotTell(f"`{what}`: {error}; is it installed, and does the LUN answer?") from error
+
+
+async def data_on(device: Path, *, run: Runner = program.ended, first: int = _FIRST_BYTES) -> str | None:
+    """Return what is on a block device, None if it is empty as far as anybody can tell. Raises CannotTell.
+
+    Looked for: partition tables and every signature that blkid(8) and wipefs(8) know, and any byte in the first MiB.
+    """
+    probed = await run_tool(run, "blkid", "--probe", "--output", "export", str(device), seconds=_READ_SECONDS)
+    if probed.code == 8:
+        return "signatures of more than one kind (`wipefs` lists them)"
+    if probed.code not in (0, 2):
+        raise CannotTell(f"`blkid --probe {device}` ended with {probed.code}, saying: {probed.said}")
+    words = dict(line.partition("=")[::2] for line in probed.out.splitlines())
+    if found := words.get("TYPE") or words.get("PTTYPE"):
+        return f"{'a partition table' if 'TYPE' not in words else 'a signature'} ({found[:40]})"
+    wiped = await run_tool(
+        run, "wipefs", "--no-act", "--noheadings", "--parsable", "--output", "TYPE", str(device), seconds=_READ_SECONDS
+    )
+    if wiped.code != 0:
+        raise CannotTell(f"`wipefs --no-act {device}` ended with {wiped.code}, saying: {wiped.said}")
+    if types := wiped.out.split():
+        return f"a signature ({types[0][:40]})"
+    return None if await _is_zero(device, first) else "data without a signature in its first MiB"
+
+
+async def _is_zero(device: Path, length: int) -> bool:
+    def look() -> bool:
+        with device.open("rb", buffering=0) as file:
+            return not any(file.read(length) or b"")
+
+    try:
+        return await asyncio.to_thread(look)
+    except OSError as error:
+        raise CannotTell(f"{device} cannot be read: {error.strerror}") from error
+
+
+def _no_group(name: str) -> str:
+    return (
+        f"there is no volume group {name} on the maps of this node: is its LUN here (`pathfleet maps`), with a map and"
+        " not on a single path?"
+    )

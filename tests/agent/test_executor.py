@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pathfleet.agent.executor import Counter, Executor
+from pathfleet.agent.group_work import GroupWork
+from pathfleet.agent.map_work import MapWork
+from pathfleet.core import work
+from pathfleet.core.facts import NodeFacts
+from pathfleet.core.node import Daemon
+from pathfleet.core.reply import Reply
+from pathfleet.core.work import AnyTask, Holder, PathSeen
+from pathfleet.errors import Busy, CannotTell, Malformed, NotFound, NotRunning, Refused, SettingsError, Unreachable
+from pathfleet.system import executor as client
+from pathfleet.system.lvm import LVM
+from pathfleet.system.multipathd import Multipathd
+from pathfleet.system.program import Ended
+from tests.fakes import FakeDaemon
+from tests.replies import group, map_, path, reply
+from tests.system import lvm_tools
+from tests.system.lvm_tools import Tools, disk, report
+from tests.system.san import Node
+
+NAA = "600a098038314c6c6e3f4b6f4c6c5a30"
+WWID = f"3{NAA}"
+GOOD = reply(map_(WWID, group(path("sda"), path("sdb")), sysfs="dm-3"))
+SINGLE = reply(map_(WWID, group(path("sda"), path("sdb", "failed", "faulty")), sysfs="dm-3"))
+DEAD = reply(map_(WWID, group(path("sda", "failed", "faulty"), path("sdb", "failed", "faulty")), queueing="on"))
+
+
+EXAMINED = NodeFacts("a", 1, Daemon.RUNNING)
+
+
+async def examined() -> NodeFacts:
+    return EXAMINED
+
+
+class Host:
+    """A node with one LUN: its kernel, its multipathd, its programs, and its executor."""
+
+    def __init__(self, root: Path, daemon: FakeDaemon) -> None:
+        self.node = Node(root)
+        for name, hctl in (("sda", "0:0:0:1"), ("sdb", "1:0:0:1")):
+            self.node.disk(name, hctl=hctl, naa=NAA)
+        self.node.map(WWID)
+        self.daemon = daemon
+        self.tools = Tools({"dmsetup": Ended(0, "0\n", ""), "blkid": Ended(2, "", ""), "pvs": report("pv")})
+        self.zeroed: list[tuple[int, int]] = []
+        maps = MapWork(
+            Multipathd(daemon.address), lun=self.node.lun, lvm=LVM(self.tools), run=self.tools, settle_seconds=0.3
+        )
+        groups = GroupWork(maps, run=self.tools, zero=lambda _, at, length: self.zeroed.append((at, length)))
+        self.executor = Executor(maps, groups, examined)
+        (self.node.dev / "dm-3").write_bytes(bytes(4096))
+
+    def answers(self, command: str, text: str) -> None:
+        self.daemon.replies[command] = text.encode()
+
+    def grow_paths(self, size: int, *names: str) -> None:
+        for name in names:
+            (self.node.sysfs / "block" / name / "size").write_text(str(size // 512))
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    async with FakeDaemon(str(tmp_path / "multipathd"), GOOD) as daemon:
+        yield Host(tmp_path, daemon)
+
+
+async def test_a_map_is_told_with_its_paths_and_users(host: Host) -> None:
+    host.node.process(12, "dd", "dm-3")
+    use = await host.executor.do(work.Holders(WWID))
+    assert isinstance(use, work.MapUse)
+    assert (use.device, use.size, use.usable) == ("dm-3", 1 << 30, 2)
+    assert use.users == (Holder("process", "dd (12)", "dm-3"),)
+
+
+async def test_a_map_that_is_open_has_a_user_even_if_nobody_can_be_named(host: Host) -> None:
+    host.tools.ends["dmsetup"] = Ended(0, "1\n", "")
+    use = await host.executor.do(work.Holders(WWID))
+    assert isinstance(use, work.MapUse)
+    assert [user.kind for user in use.users] == ["opened"]
+    host.tools.ends["dmsetup"] = Ended(1, "", "Device dm-3 not found")
+    with pytest.raises(CannotTell):
+        await host.executor.do(work.Holders(WWID))
+
+
+async def test_a_group_with_volumes_on_a_map_is_told(host: Host) -> None:
+    host.tools.ends |= {"pvs": report("pv", disk(WWID)), "lvs": report("lv", lvm_tools.volume("a"))}
+    use = await host.executor.do(work.Holders(WWID))
+    assert isinstance(use, work.MapUse)
+    assert use.holders == (Holder("group", "vms (1 volumes)", "dm-3"),)
+    assert use.users == ()
+
+
+async def test_lvm_does_not_look_at_a_map_without_a_path(host: Host) -> None:
+    host.daemon.replies["show maps json"] = DEAD
+    await host.executor.do(work.Holders(WWID))
+    assert f"r|^/dev/disk/by-id/dm-uuid-mpath-{WWID}$|" in host.tools.configs[0]
+
+
+async def test_all_paths_are_rescanned(host: Host) -> None:
+    done = await host.executor.do(work.Rescan(WWID))
+    assert done == work.Paths((PathSeen("sda", "0:0:0:1", 1 << 30), PathSeen("sdb", "1:0:0:1", 1 << 30)))
+    assert [(host.node.sysfs / f"devices/{hctl}:0:0:1/rescan").read_text() for hctl in "01"] == ["1", "1"]
+    with pytest.raises(NotFound):
+        await host.executor.do(work.Rescan("3600b"))
+
+
+async def test_a_map_grows_when_all_its_paths_have(host: Host) -> None:
+    host.grow_paths(2 << 30, "sda")
+    with pytest.raises(Refused, match="do not show one size"):
+        await host.executor.do(work.ResizeMap(WWID))
+    host.grow_paths(2 << 30, "sdb")
+    host.answers(f"resize map {WWID}", "ok\n")
+    with pytest.raises(CannotTell, match="did not grow"):
+        await host.executor.do(work.ResizeMap(WWID))
+    host.answers(f"resize map {WWID}", "fail\n")
+    with pytest.raises(Refused, match="'fail'"):
+        await host.executor.do(work.ResizeMap(WWID))
+    host.grow_paths(2 << 30, "dm-3")
+    host.daemon.questions.clear()
+    assert await host.executor.do(work.ResizeMap(WWID)) == work.Sizes(2 << 30, 2 << 30)
+    assert host.daemon.questions == []
+
+
+async def test_a_map_never_shrinks(host: Host) -> None:
+    host.grow_paths(1 << 29, "sda", "sdb")
+    with pytest.raises(Refused, match="never shrinks"):
+        await host.executor.do(work.ResizeMap(WWID))
+
+
+async def test_a_map_in_use_or_without_a_path_is_not_flushed(host: Host) -> None:
+    host.node.process(12, "dd", "dm-3")
+    with pytest.raises(Busy, match=r"process dd \(12\)"):
+        await host.executor.do(work.Flush(WWID))
+    (host.node.proc / "12/fd/7").unlink()
+    host.daemon.replies["show maps json"] = DEAD
+    with pytest.raises(Refused, match="bring a path back first"):
+        await host.executor.do(work.Flush(WWID))
+    assert not [question for question in host.daemon.questions if question.startswith("del")]
+
+
+@pytest.mark.parametrize("answer", ["fail\nmap or partition in use\n", "ok\n"])
+async def test_a_map_that_multipathd_keeps_is_not_told_as_flushed(host: Host, answer: str) -> None:
+    host.answers(f"del map {WWID}", answer)
+    with pytest.raises((Busy, CannotTell)):
+        await host.executor.do(work.Flush(WWID))
+
+
+async def test_paths_are_deleted_after_the_flush_and_not_before(host: Host) -> None:
+    with pytest.raises(Busy, match="flush it first"):
+        await host.executor.do(work.DeletePaths(WWID))
+    host.node.remove("dm-3")
+    assert await host.executor.do(work.Flush(WWID)) == work.Paths((), (f"there was no map of LUN {WWID}",))
+    done = await host.executor.do(work.DeletePaths(WWID))
+    assert isinstance(done, work.Paths)
+    assert [each.device for each in done.paths] == ["sda", "sdb"]
+
+
+@pytest.mark.parametrize("maps", [SINGLE, DEAD, reply()])
+async def test_no_group_is_made_on_a_single_path(host: Host, maps: bytes) -> None:
+    host.daemon.replies["show maps json"] = maps
+    with pytest.raises(Refused, match="two or more"):
+        await host.executor.do(work.CreateGroup(WWID, "vms"))
+
+
+async def test_no_group_is_made_on_data(host: Host) -> None:
+    host.tools.ends["blkid"] = Ended(0, "TYPE=xfs\n", "")
+    with pytest.raises(Busy, match=r"holds a signature \(xfs\); nothing was changed"):
+        await host.executor.do(work.CreateGroup(WWID, "vms"))
+    host.tools.ends["pvs"] = report("pv", disk(WWID, "others"))
+    with pytest.raises(Busy, match="belongs to group others"):
+        await host.executor.do(work.CreateGroup(WWID, "vms"))
+    host.node.process(12, "dd", "dm-3")
+    host.tools.ends["pvs"] = report("pv")
+    with pytest.raises(Busy, match="dd"):
+        await host.executor.do(work.CreateGroup(WWID, "vms"))
+    assert host.tools.changes == []
+
+
+async def test_a_group_is_made_on_an_empty_map_and_adopted_where_it_is(host: Host) -> None:
+    host.tools.ends["vgs"] = [report("vg"), report("vg", lvm_tools.group())]
+    made = await host.executor.do(work.CreateGroup(WWID, "vms"))
+    assert isinstance(made, work.MadeGroup)
+    assert not made.adopted
+    host.tools.told.clear()
+    host.tools.ends["pvs"] = report("pv", disk(WWID))
+    again = await host.executor.do(work.CreateGroup(WWID, "vms"))
+    assert isinstance(again, work.MadeGroup)
+    assert again.adopted
+    assert host.tools.changes == []
+
+
+async def test_a_volume_that_is_open_is_neither_deactivated_nor_freed(host: Host) -> None:
+    host.tools.ends["lvs"] = report("lv", lvm_tools.volume("a", active=True, opened=True))
+    for task in (work.Deactivate("vms", "a"), work.RemoveVolume("vms", "a"), work.RenameVolume("vms", "a", "b")):
+        with pytest.raises(Busy, match="in use"):
+            await host.executor.do(task)
+    assert host.tools.changes == []
+
+
+async def test_a_volume_that_is_not_in_use_is_taken_from_the_node_and_freed(host: Host) -> None:
+    host.tools.ends["lvs"] = report("lv", lvm_tools.volume("a", active=True))
+    await host.executor.do(work.RemoveVolume("vms", "a"))
+    assert host.tools.changes == ["lvchange -an vms/a", "lvremove --yes vms/a"]
+
+
+async def test_a_doomed_volume_is_overwritten_to_its_end(host: Host, tmp_path: Path) -> None:
+    row = {**lvm_tools.volume("del-a", 100 << 20, active=True), "lv_path": str(tmp_path / "volume")}
+    (tmp_path / "volume").touch()
+    host.tools.ends["lvs"] = report("lv", row)
+    done = await host.executor.do(work.ZeroVolume("vms", "del-a", 1 << 20))
+    assert done == work.Zeroed(100 << 20, 100 << 20)
+    assert host.zeroed == [(1 << 20, 64 << 20), (65 << 20, 35 << 20)]
+    assert host.tools.changes == ["lvchange -an vms/del-a"]
+
+
+async def test_without_multipathd_nobody_can_tell(host: Host, tmp_path: Path) -> None:
+    maps = MapWork(Multipathd(str(tmp_path / "nobody")), lun=host.node.lun, lvm=LVM(host.tools), run=host.tools)
+    with pytest.raises(NotRunning):
+        await Executor(maps, GroupWork(maps), examined).do(work.Volumes("vms"))
+
+
+async def test_a_map_is_waited_for_no_longer_than_asked(host: Host) -> None:
+    use = await host.executor.do(work.ActivateMap(WWID, 0))
+    assert isinstance(use, work.MapUse)
+    assert use.usable == 2
+    (host.node.dev / f"disk/by-id/dm-uuid-mpath-{WWID}").unlink()
+    for wwid, lack in ((WWID, "no /dev/disk/by-id"), ("3600b", "no map of it")):
+        with pytest.raises(CannotTell, match=lack):
+            await host.executor.do(work.ActivateMap(wwid, 0))
+
+
+async def test_a_task_goes_over_the_socket_and_its_answer_back(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "run/executor.sock"
+    async with Counter(host.executor, ()).open(file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        here = client.Executor(file)
+        assert (await here.do(work.Holders(WWID))).device == "dm-3"
+        with pytest.raises(NotFound, match="no map of LUN 3600b"):
+            await here.do(work.Rescan("3600b"))
+        assert await here.do(work.Examine()) == EXAMINED
+    assert not file.exists()
+    with pytest.raises(Unreachable, match="systemctl start pathfleet-executor"):
+        await here.do(work.Holders(WWID))
+
+
+async def test_the_sockets_group_may_ask(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "executor.sock"
+    async with Counter(host.executor, ()).open(file, group=os.getegid()):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o660
+
+
+async def test_a_second_executor_does_not_take_the_place_of_the_first(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "executor.sock"
+    async with Counter(host.executor, ()).open(file):
+        with pytest.raises(SettingsError, match="listens there already"):
+            async with Counter(host.executor, ()).open(file):
+                pass
+        assert (await client.Executor(file).do(work.Holders(WWID))).device == "dm-3"
+
+
+async def test_a_socket_that_was_left_behind_is_replaced(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "executor.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(file))
+    async with Counter(host.executor, ()).open(file):
+        assert (await client.Executor(file).do(work.Holders(WWID))).device == "dm-3"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+async def test_nobody_else_may_ask(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "executor.sock"
+    async with Counter(host.executor, ()).open(file):
+        for directory in (*file.parents,):
+            if directory.is_relative_to(tmp_path.parents[1]):
+                directory.chmod(0o755)
+        file.chmod(0o666)
+        program = (
+            "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+            f's.sendall(b\'{{"task":"holders","wwid":"{WWID}"}}\'); s.shutdown(1); print(s.recv(65536).decode())'
+        )
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3", "-c", program, str(file), stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 20)
+    answer = msgspec.json.decode(said, type=Reply)
+    assert answer.error is not None
+    assert "user 65534 may not ask" in answer.error.message
+
+
+class Defective(Executor):
+    def __init__(self) -> None: ...
+
+    async def do(self, task: AnyTask) -> object:  # noqa: ARG002
+        raise ZeroDivisionError
+
+
+async def test_what_nobody_foresaw_is_answered_and_does_not_end_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "executor.sock"
+    async with Counter(Defective(), ()).open(file):
+        for _ in range(2):
+            answer = await client.Executor(file).ask(work.Holders(WWID))
+            assert answer.error is not None
+            assert "defect" in answer.error.message
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_what_is_no_task_is_answered_as_such(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "executor.sock"
+    async with Counter(host.executor, ()).open(file):
+        reader, writer = await asyncio.open_unix_connection(str(file))
+        writer.write(b"x" * 70_000)
+        writer.write_eof()
+        answer = msgspec.json.decode(await asyncio.wait_for(reader.read(), 10), type=Reply)
+        writer.close()
+    assert answer.error is not None
+    assert answer.error.code == Malformed.code

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pathfleet.cluster.grow import Grown, grow
+from pathfleet.cluster.nodes import Stopped
+from pathfleet.core import work
+from pathfleet.core.work import Task
+from pathfleet.errors import BadRequest, CannotTell, NotFound, Unreachable
+from tests.cluster.hosts import GIB, WWID, Host, San, Told, opened
+
+
+async def test_paths_grow_then_maps_then_lvm_once_and_the_others_see_it() -> None:
+    san, told = San(size=2 * GIB), Told()
+    async with opened(san) as store:
+        assert await grow(store, san, WWID, told, first="b") == Grown(WWID, 2 * GIB, ("a", "b"), "vms")
+    assert san.steps("Rescan", "ResizeMap", "ResizeGroupDisk", "GroupStatus") == [
+        ("a", "Rescan"),
+        ("b", "Rescan"),
+        ("a", "ResizeMap"),
+        ("b", "ResizeMap"),
+        ("b", "ResizeGroupDisk"),
+        ("a", "GroupStatus"),
+    ]
+    assert (san.disk, told.failed) == (2 * GIB, [])
+
+
+async def test_what_has_grown_already_stays_and_growing_goes_on() -> None:
+    san, told = San(size=2 * GIB), Told()
+    san.fails["b", "ResizeMap"] = CannotTell("multipathd hangs")
+    async with opened(san) as store:
+        with pytest.raises(Stopped, match=r"resizing the map failed: node b: multipathd hangs\..*run the same again"):
+            await grow(store, san, WWID, told)
+        assert told.failed == ["b"]
+        assert (san.hosts["a"].map, san.hosts["b"].map, san.disk) == (2 * GIB, GIB, GIB)
+        san.fails.clear()
+        assert (await grow(store, san, WWID, told)).size == san.disk == 2 * GIB
+
+
+@pytest.mark.parametrize("task", ["Holders", "Rescan", "ResizeMap"])
+async def test_lvm_takes_nothing_in_before_every_node_has_it(task: str) -> None:
+    san, told = San(size=2 * GIB), Told()
+    san.fails["b", task] = Unreachable("node b is offline")
+    async with opened(san) as store:
+        with pytest.raises(Stopped, match="node b is offline"):
+            await grow(store, san, WWID, told)
+    assert san.steps("ResizeGroupDisk") == []
+
+
+async def test_nodes_that_see_different_sizes_stop_it() -> None:
+    san = San(size=2 * GIB)
+
+    def smaller_on_b(node: str, task: Task[Any]) -> None:
+        if isinstance(task, work.Rescan):
+            san.size = GIB if node == "b" else 2 * GIB
+
+    san.before = smaller_on_b
+    async with opened(san) as store:
+        with pytest.raises(Stopped, match=f"different sizes \\(a {2 * GIB}, b {GIB}\\)"):
+            await grow(store, san, WWID, Told())
+    assert san.steps("ResizeMap") == []
+
+
+async def test_a_lun_that_shrank_stops_it() -> None:
+    san = San(size=GIB // 2)
+    async with opened(san) as store:
+        with pytest.raises(Stopped, match="a LUN in use never shrinks"):
+            await grow(store, san, WWID, Told())
+    assert san.steps("ResizeMap") == []
+
+
+async def test_a_node_that_reads_something_else_is_named_at_last() -> None:
+    san, told = San(size=2 * GIB), Told()
+
+    def shrink(node: str, task: Task[Any]) -> None:
+        if isinstance(task, work.GroupStatus):
+            san.hosts[node].map = GIB
+
+    san.before = shrink
+    async with opened(san) as store:
+        with pytest.raises(Stopped, match="reading the group anew failed: node b"):
+            await grow(store, san, WWID, told)
+
+
+async def test_a_lun_without_a_group_grows_as_well() -> None:
+    san = San(size=2 * GIB, disk=None)
+    async with opened(san, storages="") as store:
+        assert (await grow(store, san, WWID, Told())).group is None
+
+
+async def test_a_node_that_is_down_can_be_left_out_and_one_without_the_lun_is() -> None:
+    san = San({"a": Host(), "b": Host(map=None), "c": Host()}, size=2 * GIB)
+    san.fails["c", "Holders"] = Unreachable("node c is offline")
+    async with opened(san) as store:
+        assert (await grow(store, san, WWID, Told(), without=("c",))).nodes == ("a",)
+        with pytest.raises(BadRequest, match="no node 'x'"):
+            await grow(store, san, WWID, Told(), without=("x",))
+
+
+async def test_a_lun_that_no_node_has_is_not_found() -> None:
+    san = San({"a": Host(map=None)})
+    async with opened(san) as store:
+        with pytest.raises(NotFound):
+            await grow(store, san, WWID, Told())
