@@ -158,7 +158,12 @@ async def never_ends(_: StreamReader, writer: StreamWriter) -> None:
 
 @asynccontextmanager
 async def peer(
-    behaviour: Behaviour, identity: Identity, fingerprint: str | None, scheme: str = "https"
+    behaviour: Behaviour,
+    identity: Identity,
+    fingerprint: str | None,
+    scheme: str = "https",
+    *,
+    deadline_seconds: float = 5.0,
 ) -> AsyncIterator[tuple[Site, Peer]]:
     """Give the API of node a, and what is said to be that of node b."""
     there = Peer(behaviour)
@@ -167,7 +172,7 @@ async def peer(
     async with server:
         port = server.sockets[0].getsockname()[1]
         said = info(api=f"{scheme}://127.0.0.1:{port}", certificate=fingerprint)
-        async with site({"b": Speech(info=said)}, deadline_seconds=0.5) as here:
+        async with site({"b": Speech(info=said)}, deadline_seconds=deadline_seconds) as here:
             yield here, there
 
 
@@ -228,7 +233,7 @@ async def test_a_node_that_does_not_answer_in_time_is_a_gateway_timeout(
     behaviour: Behaviour, identities: list[Identity]
 ) -> None:
     one = identities[0]
-    async with peer(behaviour, one, one.fingerprint) as (here, _):
+    async with peer(behaviour, one, one.fingerprint, deadline_seconds=0.5) as (here, _):
         late = await here.get("/nodes/b/disks/multipath")
         assert late.status_code == 504
         assert "within 0.5 s" in late.json()["message"]

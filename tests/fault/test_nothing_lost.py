@@ -166,9 +166,7 @@ class Listener:
             change = json.loads(event["data"])
             place = (change["wwid"], change["node"])
             had = self.cells.get(place)
-            assert change["before"] == (had["state"] if had else None), (
-                f"missed a change before {change}"
-            )
+            assert change["before"] == (had["state"] if had else None), f"missed a change before {change}"
             self.changes += 1
             if change["cell"] is None:
                 self.cells.pop(place)

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathfleet.core import configuration, sections
-from pathfleet.core.effective import settings as settings_of
-from pathfleet.core.ere import why_refused
-from pathfleet.core.lint import lint
-from pathfleet.core.search import Searcher
-from pathfleet.core.syntax import parse, render
+from pathfleet.core.conf.effective import settings as settings_of
+from pathfleet.core.conf.ere import why_refused
+from pathfleet.core.conf.lint import lint
+from pathfleet.core.conf.search import Searcher
+from pathfleet.core.conf.syntax import parse, render
 from pathfleet.lab import configuration as daemon
-from tests.core.conf_texts import flat, hostile, nearly_right, without_places
+from tests.core.conf.texts import flat, hostile, nearly_right, without_places
 
 fuzz = settings(max_examples=int(os.environ.get("PATHFLEET_FUZZ_EXAMPLES", "50")), deadline=None)
 

@@ -356,6 +356,16 @@ REFUSED = """
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user or mount")
 
 
+@needs_root
+async def test_what_root_makes_in_the_directory_of_another_user_is_that_users(path: Path) -> None:
+    path.parent.mkdir()
+    os.chown(path.parent, 65534, 65534)
+    async with SQLiteStore(path, node="a") as store:
+        await store.put("multipath", b"x")
+        found = {(file.stat().st_uid, file.stat().st_gid) for file in path.parent.iterdir()}
+    assert found == {(65534, 65534)}
+
+
 class TestRefusals:
     async def prepared(self, path: Path) -> None:
         async with SQLiteStore(path, node="a") as store:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from pathfleet.api.forward import ROLE_HEADER
 from pathfleet.api.session import CSRF_HEADER, Sessions, proven
-from pathfleet.cluster.access import Access, Principal, Role, digest
+from pathfleet.cluster.access import NODE, USER, Access, Principal, Role, digest
 from pathfleet.core.column import Column
 from pathfleet.errors import Forbidden, TooMany, Unauthorised
 
@@ -70,7 +70,7 @@ class Doorkeeper:
         """Return who asks. Raises Unauthorised, Forbidden, TooMany, StoreUnavailable."""
         peer = request.scope.get("state", {}).get("peer-uid")
         if peer in (0, os.geteuid()):
-            return Principal(f"uid-{peer}", Role.ADMIN)
+            return Principal(f"{USER}{peer}", Role.ADMIN)
         header = request.headers.get("authorization")
         if header is None:
             return await self._signed_in(request)
@@ -105,7 +105,7 @@ class Doorkeeper:
         info = column.said.info if column is not None else None
         expected = (info.api_token_hash if info is not None else None) or ""
         same = hmac.compare_digest(digest(secret).encode(), expected.encode())
-        return Principal(f"node-{name}", Role.AUDITOR) if same else None
+        return Principal(f"{NODE}{name}", Role.AUDITOR) if same else None
 
     def _refusal(self, address: str) -> Unauthorised | TooMany:
         """Count a wrong secret, and return what to answer."""

@@ -52,7 +52,7 @@ async def _reply(call: Call, node: str, task: Task[Any]) -> Reply:
     service = call.service
     if node == service.node:
         return await service.executor.ask(task)
-    if call.principal.name.startswith("node-"):
+    if call.principal.is_node:
         raise Unreachable(
             f"this is node {service.node}, not {node}: the address that node {node} published leads here"
         )

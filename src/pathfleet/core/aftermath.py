@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from pathfleet.core.drift import Difference
 from pathfleet.core.health import Facts, Health, Verdict, judge
 from pathfleet.core.maps import Map
 
-#: Releases before 0.9.9 print others than they go by.
-_PRINTED_WRONG = frozenset(("force_sync", "retrigger_tries"))
-_LISTS = frozenset(("blacklist", "blacklist_exceptions"))
 _NAMED = 3
 
 
@@ -33,18 +29,6 @@ def worse(
         elif now.active < was.active:
             losses.append(f"map {wwid} has {now.active} usable path(s), before it had {was.active}")
     return tuple(losses)
-
-
-def not_in_force(differences: Iterable[Difference]) -> tuple[str, ...]:
-    """Return, a phrase for each, which values that were written are not what multipathd goes by.
-
-    A keyword that its release does not print at all proves nothing; an entry of a list that is absent does.
-    """
-    return tuple(
-        f"{each.section} {each.keyword} is {each.effective or 'absent'} instead of {each.wanted}"
-        for each in differences
-        if each.keyword not in _PRINTED_WRONG and (each.effective is not None or each.section in _LISTS)
-    )
 
 
 def some(phrases: Collection[str]) -> str:

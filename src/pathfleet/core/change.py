@@ -55,7 +55,13 @@ class NodeChange(Struct, frozen=True, rename="kebab"):
     head: NodeHead | None
 
 
-Change = CellChange | LunChange | NodeChange
+class WarningsChange(Struct, frozen=True, rename="kebab"):
+    """What is wrong with the matrix as a whole is something else; these are all of its warnings from now on."""
+
+    warnings: tuple[str, ...]
+
+
+Change = CellChange | LunChange | NodeChange | WarningsChange
 
 
 class _Row(Struct):

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from msgspec import Struct
 
-from pathfleet.core import schema, syntax
-from pathfleet.core.lint import lint
+from pathfleet.core import schema
+from pathfleet.core.conf import syntax
+from pathfleet.core.conf.lint import lint
+from pathfleet.core.conf.syntax import Assignment, Section, Tree
 from pathfleet.core.property import BadValue
-from pathfleet.core.syntax import Assignment, Section, Tree
 
 #: Sections that become the overrides as they are; the order is multipath.conf(5)'s.
 _KEPT = ("blacklist", "blacklist_exceptions", "devices", "overrides")

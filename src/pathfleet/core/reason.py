@@ -1,10 +1,11 @@
-"""Why a cell of the matrix is as it is, in an operator's words.
+"""Why a cell of the matrix is as it is, in an operator's words; and what several such reasons have in common.
 
 Every change of a reason is an event: no word here moves with time. What a peer wrote is cut to a sentence's length.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pathfleet.core.detail import DownPath, MapDetail
@@ -13,6 +14,9 @@ from pathfleet.core.health import Flag, Health
 from pathfleet.core.report import MapReport
 
 _PATHS_SHOWN = 8
+_DOWN = "down: "
+_LAST = "; last reported: "
+_TARGET = re.compile(r"\(target (.*?)\)")
 _MEANINGS = {flag.value: meaning.says for flag, meaning in FLAGS.items()}
 _SAYS_UNKNOWN = HEALTH[Health.UNKNOWN].says
 
@@ -45,7 +49,7 @@ def _down(paths: tuple[DownPath, ...]) -> Iterable[str]:
         for target, names in by_target.items()
     ]
     more = len(paths) - _PATHS_SHOWN
-    yield f"down: {', '.join(words)}" + (f" and {more} more" if more > 0 else "")
+    yield f"{_DOWN}{', '.join(words)}" + (f" and {more} more" if more > 0 else "")
 
 
 def of_word(state: str) -> str:
@@ -57,7 +61,7 @@ def of_word(state: str) -> str:
 
 def of_doubt(doubt: str, map_: MapReport) -> str:
     """Return why a map is unknown though it was reported once."""
-    return f"{doubt}; last reported: {shortened(map_.state, 40)} {map_.paths_active}/{map_.paths_total}"
+    return f"{doubt}{_LAST}{shortened(map_.state, 40)} {map_.paths_active}/{map_.paths_total}"
 
 
 def of_absence(daemon: str, storages: tuple[str, ...], *, reported: bool) -> str:
@@ -72,3 +76,18 @@ def of_absence(daemon: str, storages: tuple[str, ...], *, reported: bool) -> str
 def expected_by(storages: tuple[str, ...]) -> str:
     """Return which storages expect a LUN."""
     return f"expected by storage {', '.join(storages)}" if storages else "expected"
+
+
+def gist(reason: str) -> str:
+    """Return a reason without what each LUN has of its own: the names of its path devices, its state before.
+
+    Reasons of one cause have one gist: all LUNs that lost their paths to one target. Documents carry reasons as
+    text, so it is read here, beside what writes it.
+    """
+    before, found, rest = reason.partition(_LAST)[0].partition(f"; {_DOWN}")
+    if not found:
+        return before
+    paths, semicolon, after = rest.partition("; ")
+    targets = sorted(set(_TARGET.findall(paths)))
+    down = f"paths to {', '.join(targets)}" if targets else "some paths"
+    return f"{before}; {_DOWN}{down}{semicolon}{after}"

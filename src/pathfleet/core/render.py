@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from pathfleet.core import schema
+from pathfleet.core.conf.syntax import quoted
 from pathfleet.core.configuration import FILE, Configuration
 from pathfleet.core.configuration import OVERRIDES_FILE as OVERRIDES_SOURCE
 
@@ -60,7 +61,7 @@ def _baseline(configuration: Configuration, version: str | None, left_out: list[
     yield "multipaths {"
     for wwid, properties in luns.items():
         yield "\tmultipath {"
-        yield f"\t\twwid {_quoted(wwid)}"
+        yield f"\t\twwid {quoted(wwid)}"
         yield from _assignments(properties, version, left_out, wwid, "\t\t")
         yield "\t}"
     yield "}"
@@ -76,12 +77,7 @@ def _assignments(
         value = values[row.name]
         why = schema.unknown_to(version, row, value)
         if why is None:
-            yield f"{indent}{row.keyword} {_quoted(value)}"
+            yield f"{indent}{row.keyword} {quoted(value)}"
         else:
             found = f"this node has {version}" if version else "this node's version is not known"
             left_out.append(f"{where}: `{row.name} {value}` is left out: {why}, and {found}")
-
-
-def _quoted(value: str) -> str:
-    """Return the value as multipath.conf takes any text: quoted, a quote doubled; nothing else is special."""
-    return '"' + value.replace('"', '""') + '"'

@@ -335,13 +335,14 @@ PROPERTIES: tuple[Property, ...] = (
         words=("always", "once"),
         default="always",
     ),
-    _number("verbosity", "How much multipathd logs.", minimum=0, maximum=6, default="2"),
+    _number("verbosity", "How much multipathd logs.", minimum=0, maximum=4, default="2"),
     _number(
         "max-fds",
+        # up to less than the kernel's own limit, for which multipathd prints `max`
         "How many files multipathd may have open.",
         words=("max",),
         minimum=1024,
-        maximum=1024 * 1024,
+        maximum=1_000_000,
         unit="files",
         default="max",
     ),

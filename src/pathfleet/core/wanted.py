@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pathfleet.core import configuration
+from pathfleet.core.conf.lint import lint
 from pathfleet.core.configuration import FILE, OVERRIDES_FILE, Configuration, combined_digest
-from pathfleet.core.lint import lint
 from pathfleet.core.render import DropIns, render
 from pathfleet.errors import Refused
 

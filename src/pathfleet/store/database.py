@@ -155,7 +155,14 @@ class Database:
         self._wal.unlink(missing_ok=True)
         self._shm.unlink(missing_ok=True)
         # Never opened and closed beside SQLite later on: closing would drop the locks that SQLite holds on it.
-        os.close(os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        file = os.open(real, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            owner = os.fstat(directory)
+            if os.geteuid() == 0 != owner.st_uid:
+                # root came first, and would lock the agent out; SQLite gives the files beside it to this one's owner
+                os.fchown(file, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(file)
         os.fsync(directory)
 
     def _adopt(self, connection: sqlite3.Connection) -> None:

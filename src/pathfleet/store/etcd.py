@@ -33,7 +33,7 @@ from pathfleet.store import (
     checked_value,
 )
 from pathfleet.store import etcd_url as url_of
-from pathfleet.store.etcd_gateway import Answer, Gateway, Refused
+from pathfleet.store.etcd_gateway import Answer, EtcdRefused, Gateway
 from pathfleet.store.etcd_lease import Locks, grant, new_lease
 from pathfleet.store.etcd_url import Address
 from pathfleet.store.etcd_watch import Watch
@@ -170,7 +170,7 @@ class EtcdStore:
         try:
             with_quorum = until - self._deadline_seconds * (1 - _WITH_QUORUM)
             alive, members = await self._members(with_quorum, serializable=False)
-        except Refused:
+        except EtcdRefused:
             raise
         except StoreUnavailable:
             alive, members = await self._members(until, serializable=True)

@@ -43,7 +43,7 @@ class Answer(NamedTuple, Generic[T]):
     certain: bool
 
 
-class Refused(StoreUnavailable):
+class EtcdRefused(StoreUnavailable):
     """Etcd answered that it does not do this, and no other endpoint will; `grpc_code` says why."""
 
     def __init__(self, text: str, grpc_code: int) -> None:
@@ -106,7 +106,7 @@ class Gateway:
     ) -> Answer[T]:
         """Return the answer of the first endpoint that has one; `until`: loop time, `only`: no other endpoint.
 
-        Raises StoreUnavailable, Refused.
+        Raises StoreUnavailable, EtcdRefused.
         """
         now = asyncio.get_running_loop().time
         started, content = now(), msgspec.json.encode(body)
@@ -184,7 +184,7 @@ class Gateway:
             return await self._post(endpoint, path, content, kind)
         except _StaleToken as error:
             if self._address.user is None:
-                raise Refused(
+                raise EtcdRefused(
                     f"store {self._address.name}: etcd asks for a user; add user=NAME&password-file=FILE to the URL"
                     " (the name in a client certificate does not count at the gateway)",
                     _UNAUTHENTICATED,
@@ -206,12 +206,12 @@ class Gateway:
         body = msgspec.json.encode({"name": self._address.user, "password": password})
         try:
             self._token = (await self._post(endpoint, "auth/authenticate", body, _Token)).token
-        except (Refused, _StaleToken) as error:
+        except (EtcdRefused, _StaleToken) as error:
             if (
-                isinstance(error, Refused) and error.grpc_code == EXISTS
+                isinstance(error, EtcdRefused) and error.grpc_code == EXISTS
             ):  # "authentication is not enabled": then it asks nobody
                 return
-            raise Refused(
+            raise EtcdRefused(
                 f"store {self._address.name}: etcd does not let user {self._address.user!r} in with the password in"
                 f" {file}; check both (etcdctl user get {self._address.user})",
                 _UNAUTHENTICATED,
@@ -240,19 +240,19 @@ class Gateway:
         if error.code == _UNAUTHENTICATED or any(text in error.message for text in _STALE_TOKEN):
             return _StaleToken()
         if error.code == _EXHAUSTED and "space" in error.message:
-            return Refused(
+            return EtcdRefused(
                 f"store {name}: etcd's database is full ({said}), it takes nothing any more; make room: etcdctl"
                 " compact, etcdctl defrag, then etcdctl alarm disarm",
                 _EXHAUSTED,
             )
         if error.code == _DENIED:
-            return Refused(
+            return EtcdRefused(
                 f"store {name}: etcd does not permit this to user {self._address.user!r}; etcdctl role"
                 f" grant-permission ROLE readwrite --prefix {self._address.prefix}/",
                 _DENIED,
             )
         if error.code in _REFUSALS_FOR_GOOD:
-            return Refused(f"store {name}: etcd refused: {said}", error.code)
+            return EtcdRefused(f"store {name}: etcd refused: {said}", error.code)
         return Trouble(said)
 
     def _ssl(self) -> ssl.SSLContext | bool:

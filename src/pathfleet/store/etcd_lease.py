@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from pathfleet.errors import LockBusy, StoreError
 from pathfleet.store import within_lease
-from pathfleet.store.etcd_gateway import EXISTS, Gateway, Refused
+from pathfleet.store.etcd_gateway import EXISTS, EtcdRefused, Gateway
 from pathfleet.store.etcd_wire import Done, KeyValue, Lease, Nothing, Range, at, last_written, putting, reading
 
 #: How often a waiting `lock` asks again: at random between these, so that waiters do not march in step.
@@ -37,7 +37,7 @@ async def grant(gateway: Gateway, lease: int, seconds: float, until: float) -> N
     """Have `lease` run for `seconds`, in whole ones, from now on. Raises StoreUnavailable."""
     try:
         await gateway.ask("lease/grant", {"ID": str(lease), "TTL": str(math.ceil(seconds))}, Lease, until=until)
-    except Refused as error:
+    except EtcdRefused as error:
         if error.grpc_code != EXISTS:  # else it was granted by an earlier attempt
             raise
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pathfleet.core.syntax import Assignment, Section
+from pathfleet.core.conf.syntax import Assignment, Section
 
 Severity = Literal["error", "warning"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from pathfleet.core import keywords
-from pathfleet.core.advice import Cluster, advice, releases
-from pathfleet.core.blacklist import hidden, hide_everything
-from pathfleet.core.finding import Finding, Severity, error, warning
-from pathfleet.core.keywords import IDENTITY, KEYWORDS, PLACES, RENAMED, Keyword, Place
-from pathfleet.core.syntax import Assignment, Section, Tree, parse
-from pathfleet.core.values import near
+from pathfleet.core.conf import keywords
+from pathfleet.core.conf.advice import Cluster, advice, releases
+from pathfleet.core.conf.blacklist import hidden, hide_everything
+from pathfleet.core.conf.finding import Finding, Severity, error, warning
+from pathfleet.core.conf.keywords import IDENTITY, KEYWORDS, PLACES, RENAMED, Keyword, Place
+from pathfleet.core.conf.syntax import Assignment, Section, Tree, parse
+from pathfleet.core.conf.values import near
 
 __all__ = ["FINDINGS_LIMIT", "SIZE_LIMIT", "Finding", "Severity", "lint"]
 

@@ -1,7 +1,7 @@
 """The text of multipath.conf and its tree, with the place of everything that multipathd would read otherwise.
 
 The tree says what a human meant; the problems say where multipathd's reader (libmpathutil/parser.c) does not see it
-so. What keywords and values mean is not known here: see `core.keywords` and `core.lint`.
+so. What keywords and values mean is not known here: see `core.conf.keywords` and `core.conf.lint`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from pathfleet.core.tokens import Token, tokens
+from pathfleet.core.conf.tokens import Token, tokens
 
 #: Sections within sections: multipath.conf(5) knows two levels. What is deeper is left out of the tree.
 _DEPTH_LIMIT = 4

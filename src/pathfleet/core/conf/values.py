@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 
+import msgspec
 from msgspec import Struct
 
-from pathfleet.core.ere import why_refused
+from pathfleet.core.conf.ere import why_refused
 
 INT_MAX = 2**31 - 1
 _UINT_MAX = 2**32 - 1
@@ -104,7 +105,7 @@ def counted(at: int, *first: str) -> Kind:
         )
 
     name = f" with NAME {_one_of(first)}" if at else f" ({_one_of(first)})" if first else ""
-    return Kind(f'"{form}"{name}', why_not)
+    return Kind(f'"{form}"{name}', why_not, spell=lambda value: " ".join(value.split()))
 
 
 def _why_no_regex(value: str) -> str | None:
@@ -133,6 +134,13 @@ def _spell_key(value: str) -> str:
     return value if value == "file" or _why_no_key(value) else f"{int(key, 16):#x}{colon}{flags}"
 
 
+def _spell_owner(value: str) -> str:
+    """Return the number in octal behind a 0: so multipathd prints what it reads in decimal (libmultipath/dict.c)."""
+    if value == "root":
+        return "00"
+    return f"0{int(value):o}" if _WHOLE.fullmatch(value) else value
+
+
 def _spell_mode(value: str) -> str:
     return value if _why_no_mode(value) else f"0{int(value, 8):o}"
 
@@ -157,8 +165,9 @@ MODE = Kind("three octal digits", _why_no_mode, spell=_spell_mode)
 RESERVATION_KEY = Kind(
     "1 to 16 hexadecimal digits but not 0, maybe followed by :aptpl, or file", _why_no_key, spell=_spell_key
 )
+_NUMBERED = whole(0, _UINT_MAX, "root")
 #: By number: a name that a node does not know is ignored there.
-OWNER = whole(0, _UINT_MAX, "root", spellings={"root": "0"})
+OWNER = msgspec.structs.replace(_NUMBERED, spell=_spell_owner)
 UID_ATTRIBUTES = matching(_UID_ATTRIBUTES, '"TYPE:ATTRIBUTE TYPE:ATTRIBUTE…"')
 ALIAS = matching(_NAME, f"1 to {_ALIAS_LIMIT} of A-Z a-z 0-9 # + - . : = @ _", longest=_ALIAS_LIMIT)
 GRAPHIC = matching(_GRAPHIC, "one word of ASCII characters")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathfleet.core.ere import Anchor, Characters, Choice, Node, Repeat, Sequence, parse
+from pathfleet.core.conf.ere import Anchor, Characters, Choice, Node, Repeat, Sequence, parse
 
 #: Places held in the memory of one search.
 _REMEMBERED = 100_000

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from pathfleet.core.finding import Finding, error, warning
-from pathfleet.core.keywords import KEYWORDS, SECTION_SINCE, Keyword, Place, canonical
-from pathfleet.core.syntax import Assignment, Section
+from pathfleet.core.conf.finding import Finding, error, warning
+from pathfleet.core.conf.keywords import KEYWORDS, SECTION_SINCE, Keyword, Place, canonical
+from pathfleet.core.conf.syntax import Assignment, Section
 
 Release = tuple[int, ...]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pathfleet.core.keywords import ALIASES, IDENTITY, REPEATABLE, Place, canonical
-from pathfleet.core.syntax import Section, Tree
+from pathfleet.core.conf.keywords import ALIASES, IDENTITY, REPEATABLE, Place, canonical
+from pathfleet.core.conf.syntax import Section, Tree
 
 #: The value of a line in a list, such as the blacklist: it is there, or it is not.
 LISTED = "listed"

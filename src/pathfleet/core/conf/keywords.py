@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from pathfleet.core import values
-from pathfleet.core.values import Kind, counted, whole, words
+from pathfleet.core.conf import values
+from pathfleet.core.conf.values import Kind, counted, whole, words
 
 #: The names of the sections around a keyword, the outermost first.
 Place = tuple[str, ...]

@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pathfleet.core.ere import BadPatternError
-from pathfleet.core.search import Searcher
-from pathfleet.core.syntax import Assignment, Tree
+from pathfleet.core.conf.ere import BadPatternError
+from pathfleet.core.conf.search import Searcher
+from pathfleet.core.conf.syntax import Assignment, Tree
 
 #: How much work all searching together may be (`Searcher.work`): a second or two. Honest blacklists need far less.
 WORK_LIMIT = 3_000_000
