@@ -36,7 +36,7 @@ from tests.lab.bench import SMALL
 ALIASED = SMALL.replace("count = 3", 'count = 3, aliases = ["data"]')
 MARKER = "this-is-a-pathfleet-lab"
 #: The deadline of what takes a moment.
-SOON_SECONDS = 10
+SOON_SECONDS = 30
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ class Daemonlike(Protocol):
     async def reconfigure(self) -> None:
         """Let it read its configuration again."""
 
-    async def remove_map(self, wwid: str) -> bool:
+    async def remove_map(self, name: str) -> bool:
         """Let it remove a map that nobody uses; return whether it did."""
 
     async def effective(self) -> str:
@@ -160,13 +160,16 @@ class Watch:
             await unit.start()
 
     async def _remove_maps(self, wwids: Collection[str]) -> None:
+        if not wwids:
+            return
         try:
-            stay = [wwid for wwid in sorted(wwids) if not await self._multipathd.remove_map(wwid)]
+            names = sorted(map_.name for map_ in await self._multipathd.maps() if map_.uuid in wwids)
+            stay = [name for name in names if not await self._multipathd.remove_map(name)]
         except (NotRunning, CannotTell) as error:
             log.warning("maps-stay reason=%s", error)  # what is wrong shows in the next steps
         else:
             if stay:
-                log.warning("maps-stay wwids=%s reason=they are in use, or there is none", ",".join(stay))
+                log.warning("maps-stay names=%s reason=they are in use", ",".join(stay))
 
     async def _reconfigure(self) -> None:
         """Tell it to; whether it took it shows in what it does next. Raises Failed."""

@@ -99,7 +99,11 @@ Break something, and look again:
   pathfleet lab break {switch}{where}
   pathfleet lab show{where}                  what there is to break, and what is broken
   pathfleet lab faults                other ways to break it
-  pathfleet lab mend --all{where}"""
+  pathfleet lab mend --all{where}
+
+Configure the whole cluster, one host first, then the others; and hear what is wrong anyway:
+  pathfleet config set no-path-retry=24 && pathfleet config status
+  pathfleet doctor"""
 
 
 def _over_http(cluster: Demo, host: str) -> str:

@@ -2,7 +2,8 @@
 
 `directory` holds all of it: `HOST.toml` are the settings with which every command looks at that host, `store/` the
 store, `control` the socket through which `control.ask` breaks and mends things. Each host has its API, on a port of
-loopback of its own; in a large lab only the first ones have.
+loopback of its own, and applies the cluster's configuration to its files in `etc/`; in a large lab only the first ones
+have an API, and none applies anything.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from typing import Self
 
 import msgspec
 
+from pathfleet.agent.apply import Applier
 from pathfleet.agent.baseline import Baseline
 from pathfleet.agent.collect import Collector
+from pathfleet.agent.follow import Follower
 from pathfleet.agent.loop import Agent
 from pathfleet.cluster.access import Access, Role
 from pathfleet.errors import SettingsError
@@ -34,8 +37,10 @@ from pathfleet.lab.topology import Topology
 from pathfleet.member import Member
 from pathfleet.settings import Settings
 from pathfleet.store import open_store
+from pathfleet.system.dropins import Files
 from pathfleet.system.multipathd import Multipathd
 from pathfleet.system.notify import Notifier
+from pathfleet.system.wwids import Wwids
 
 #: Up to so many path devices in all, the commands see a sysfs of each host; more take too long to write.
 _SHOWN_PATHS = 2_000
@@ -95,14 +100,16 @@ class Demo:
         async with control.serving(), self.san.running(), asyncio.TaskGroup() as tasks:
             gc.collect()
             gc.freeze()  # the lab stays: to look through it again and again costs seconds where it is large
-            agents = [tasks.create_task(self._member(node)) for node in self.san.nodes.values()]
+            hosts = [tasks.create_task(self._member(node)) for node in self.san.nodes.values()]
+            if self._is_small:
+                hosts += [tasks.create_task(self._follower(node).serve()) for node in self.san.nodes.values()]
             try:
                 await self._let_in()
                 yield
             finally:
                 gc.unfreeze()
-                for agent in agents:
-                    agent.cancel()
+                for host in hosts:
+                    host.cancel()
 
     def settings_file(self, host: str) -> Path:
         """Return the file to give to `pathfleet --config` to look at a host."""
@@ -173,6 +180,14 @@ class Demo:
                 serving.cancel()
             await _until(lambda: node.powered)
 
+    def _follower(self, node: Node) -> Follower:
+        """Return what puts the cluster's configuration in force on a host."""
+        assert node.directory is not None  # noqa: S101 - the hosts of a demo have files
+        state = self._directory / node.name
+        files, wwids = Files(node.directory, state), Wwids(node.directory, state)
+        applier = Applier(Multipathd(node.multipathd_socket), Unit(node), files, wwids)
+        return Follower(open_store(_store_url(self._directory), node=node.name), applier)
+
     def _of(self, node: Node) -> Agent:
         collector = Collector(
             Multipathd(node.multipathd_socket),
@@ -185,6 +200,21 @@ class Demo:
             return Member(settings, collector, uevents=node.uevents, notifier=Notifier(None)).agent
         store = open_store(settings.store_url, node=node.name)
         return Agent(store, collector, uevents=node.uevents, notifier=Notifier(None))
+
+
+class Unit:
+    """What systemd would do for a host's multipathd."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def start(self) -> None:
+        """Start it where it does not run."""
+        self._node.start_daemon()
+
+    async def kill(self) -> None:
+        """End it at once."""
+        self._node.daemon.stop()
 
 
 def _store_url(directory: Path) -> str:

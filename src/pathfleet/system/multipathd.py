@@ -117,12 +117,13 @@ class Multipathd:
         if reply not in ("ok", "timeout", ""):
             raise CannotTell(f"multipathd did not take `reconfigure`, it answered {reply[:80]!r}")
 
-    async def remove_map(self, wwid: str) -> bool:
-        """Let multipathd remove the map of a LUN; return whether it did: it refuses one that is in use.
+    async def remove_map(self, name: str) -> bool:
+        """Let multipathd remove a map; return whether it did: it refuses one that is in use.
 
-        A map stays when its LUN leaves the wwids file; only this takes it away. Raises NotRunning or CannotTell.
+        A map stays when its LUN leaves the wwids file; only this takes it away. It goes by the map's name: the WWID
+        of one that has an alias is not understood here. Raises NotRunning or CannotTell.
         """
-        return (await self.ask(f'del map "{wwid}"' if " " in wwid else f"del map {wwid}")).startswith(b"ok")
+        return (await self.ask(f'del map "{name}"' if " " in name else f"del map {name}")).startswith(b"ok")
 
     async def effective(self) -> str:
         """Return the configuration in force, of the devices and maps that there are. Raises NotRunning, CannotTell."""
