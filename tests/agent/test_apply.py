@@ -146,7 +146,7 @@ async def test_one_that_never_gets_done_is_ended_though_it_answers(host: Host) -
 
     def never_done() -> None:
         daemon.state = "configure"
-        del daemon.reconfigure  # type: ignore[attr-defined]
+        del daemon.reconfigure
 
     daemon.reconfigure = never_done  # type: ignore[method-assign]
     outcome = await host.applier.apply(GOOD)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -118,7 +119,8 @@ def running(node: Node, supervisor: Supervisor, tmp_path: Path) -> Runner:
             yield store
         finally:
             task.cancel()
-            await task
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     return run
 

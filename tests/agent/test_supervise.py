@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 
 import pytest
 
 from pathfleet.agent import supervise
-from pathfleet.agent.supervise import for_ever
+from pathfleet.agent.supervise import for_ever, until_signalled
 from pathfleet.errors import StoreUnavailable
+from pathfleet.system.notify import Notifier
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +21,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Body:
     """Fails with these errors, one each time, and then is done."""
 
-    def __init__(self, *errors: Exception) -> None:
+    def __init__(self, *errors: BaseException) -> None:
         self.errors = [*errors]
 
     async def __call__(self) -> None:
@@ -46,6 +49,22 @@ async def test_what_several_tasks_of_a_group_died_of_is_told_whole() -> None:
     group = ExceptionGroup("", [StoreUnavailable("away"), ExceptionGroup("", [ValueError("a defect")])])
     await for_ever("x", Body(group), told.append)
     assert told == ["away, a defect"]
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_defect_and_ends_nothing() -> None:
+    told: list[str] = []
+    await for_ever("x", Body(asyncio.CancelledError()), told.append)
+    assert told == ["cancelled, though nobody asked for that"]
+
+
+async def test_only_a_signal_ends_a_process_without_an_error() -> None:
+    async def signalled() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    await until_signalled(signalled, Notifier(None))
+    with pytest.raises(asyncio.CancelledError):
+        await until_signalled(Body(asyncio.CancelledError()), Notifier(None))
 
 
 async def test_cancellation_ends_it() -> None:

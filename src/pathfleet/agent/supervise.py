@@ -19,16 +19,28 @@ _BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 
 
 async def until_signalled(serve: Body, notifier: Notifier) -> None:
-    """Run `serve` until SIGTERM, SIGINT or cancellation; tell systemd that this is the end."""
+    """Run `serve` until SIGTERM, SIGINT or cancellation; tell systemd that this is the end.
+
+    Only a signal ends it without an error.
+    """
     loop = asyncio.get_running_loop()
     this = asyncio.current_task()
     assert this is not None  # noqa: S101 - a coroutine runs in a task
+    signalled = False
+
+    def end() -> None:
+        nonlocal signalled
+        signalled = True
+        this.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, this.cancel)
+        loop.add_signal_handler(number, end)
     try:
         await serve()
     except asyncio.CancelledError:
         notifier.stopping()
+        if not signalled:
+            raise
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -45,7 +57,7 @@ async def for_ever(name: str, body: Body, on_trouble: Callable[[str], None] = la
         began = loop.time()
         reasons: list[str] = []
         try:
-            await body()
+            await _asked_to_end(body)
         except* (PathfleetError, OSError) as troubles:
             reasons += map(str, _single(troubles))
             log.warning("trouble task=%s error=%s", name, ", ".join(reasons))
@@ -59,6 +71,21 @@ async def for_ever(name: str, body: Body, on_trouble: Callable[[str], None] = la
         on_trouble(", ".join(reasons))
         await asyncio.sleep(_BACK_OFF_SECONDS[min(failures, len(_BACK_OFF_SECONDS) - 1)])
         failures += 1
+
+
+async def _asked_to_end(body: Body) -> None:
+    """Run `body`; only a cancellation that somebody asked for may end the loop around it.
+
+    Deadlines within deadlines, here and in libraries, cancel to be obeyed inside; one that gets out is a defect.
+    """
+    this = asyncio.current_task()
+    assert this is not None  # noqa: S101 - a coroutine runs in a task
+    try:
+        await body()
+    except asyncio.CancelledError as stray:
+        if this.cancelling():
+            raise
+        raise RuntimeError("cancelled, though nobody asked for that") from stray
 
 
 def _single(error: Exception) -> Iterator[Exception]:
