@@ -4,17 +4,21 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
 
-.PHONY: demo test lint check bench dist clean help
+.PHONY: demo test test-cluster lint check bench dist clean help
 
 help:
 	@echo "make demo       a simulated cluster with real agents, in a minute"
 	@echo "make test       set up, lint, type check, import rules, all tests (VM with a real kernel included)"
+	@echo "make test-cluster   a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
 	@echo "make lint       formatting, lint, types and import rules only"
 	@echo "make check      the tests without the VM"
 	@echo "make bench      the figures of docs/benchmarks.md"
 	@echo "make dist       wheel and sdist into dist/"
 
-.venv/ready: pyproject.toml uv.lock | $(UV)
+# The page is built with the package, from all of this.
+PAGE := $(shell find ui tools/build_ui.py -type f -not -path 'ui/node_modules/*' -not -name schema.d.ts)
+
+.venv/ready: pyproject.toml uv.lock $(PAGE) | $(UV)
 	$(UV) sync --frozen --quiet
 	@touch $@
 
@@ -34,6 +38,10 @@ lint: .venv/ready
 test: lint
 	tools/system_deps
 	$(RUN)pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+test-cluster: .venv/ready
+	tools/system_deps
+	PATHFLEET_VM_CLUSTER=1 $(RUN)pytest -s tests/vm_cluster
 
 check: .venv/ready
 	$(RUN)pytest -n $(PYTEST_WORKERS) --dist loadgroup --ignore tests/vm

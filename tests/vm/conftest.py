@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.vm import image, installation, machine
-from tests.vm.machine import Machine
+from tests.vm.machine import Guest, Machine
 
 HERE = Path(__file__).parent
 LUNS = 3
 SIZE_MIB = 64
 HEALTHY_SECONDS = 60
 OLDEST_PYTHON = (3, 11)
+SUITE = os.environ.get("PATHFLEET_VM_SUITE", "bookworm")
 GUEST_HOME = "/opt/bench"
 GUEST_COMMANDS = ("san", "ask")
 LAUNCHER = """#!/usr/bin/python3
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def suite() -> str:
     """The Debian suite that the guest runs."""
-    return os.environ.get("PATHFLEET_VM_SUITE", "bookworm")
+    return SUITE
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +55,7 @@ def guest(suite: str) -> Iterator[Machine]:
         yield started
 
 
-def install_commands(guest: Machine) -> None:
+def install_commands(guest: Guest) -> None:
     guest.put_tree(HERE / "guest", f"{GUEST_HOME}/guest")
     for command in GUEST_COMMANDS:
         path = f"/usr/local/sbin/{command}"

@@ -37,6 +37,8 @@ PACKAGES = (
     "dmsetup",
     "open-iscsi",
     "lvm2",
+    "etcd-server",
+    "openssl",  # makes the certificates of an etcd cluster
 )
 APT_OPTIONS = (
     'Acquire::Languages "none"',
@@ -71,6 +73,8 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
     systemd-logind.service systemd-networkd-wait-online.service open-iscsi.service; do
     ln -sf /dev/null "etc/systemd/system/$unit"
 done
+# Debian starts an etcd of its own at boot, which only a cluster has a use for.
+rm -f etc/systemd/system/multi-user.target.wants/etcd.service
 rm -rf var/cache/apt/* var/lib/apt/lists/*
 cat boot/vmlinuz-* > "$KERNEL"
 rm -f boot/vmlinuz-* boot/initrd* boot/System.map-*

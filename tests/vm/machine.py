@@ -1,16 +1,18 @@
 """A guest under emulation: started from an image's snapshot, spoken to over ssh on a loopback port.
 
-The guest cannot reach out: its one network card leads to a forwarded port and nowhere else.
+The guest cannot reach out: its network cards lead to a forwarded port, to LANs of other guests and nowhere else.
 Nothing it does outlives it.
 """
 
 import io
+import os
 import shutil
 import socket
 import subprocess
 import tarfile
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,38 +44,23 @@ def missing_tools() -> list[str]:
     return [tool for tool in TOOLS if not shutil.which(tool)]
 
 
-class Machine:
-    """A running guest; use as a context manager, or call `close`."""
+@dataclass(frozen=True)
+class Lan:
+    """A network card on a LAN of guests: `group` is the multicast HOST:PORT that carries it, on loopback only."""
 
-    def __init__(self, image: Image, *, memory_mib: int = 512, cpus: int = 2) -> None:
+    group: str
+    mac: str
+
+
+class Guest:
+    """A running guest, spoken to over ssh; whoever started it ends it."""
+
+    def __init__(self, image: Image, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.port = port
         self._image = image
-        self._directory = Path(tempfile.mkdtemp(prefix="pathfleet-vm-"))
-        self._console = self._directory / "console"
-        self._control = self._directory / "ssh"
-        self._port = _free_port()
+        self._control = directory / f"ssh-{os.getpid()}"
         self._ssh: subprocess.Popen[bytes] | None = None
-        self._qemu = self._start(memory_mib, cpus)
-        try:
-            self._await_ssh(time.monotonic() + BOOT_SECONDS)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int:
-        """The emulator's process id on this machine."""
-        return self._qemu.pid
 
     def run(
         self,
@@ -117,55 +104,45 @@ class Machine:
 
     def console(self) -> str:
         """Return what the guest has written to its serial console so far."""
-        return self._console.read_text(errors="replace") if self._console.exists() else ""
+        console = self.directory / "console"
+        return console.read_text(errors="replace") if console.exists() else ""
 
-    def close(self) -> None:
-        """End the guest at once, as if unplugged. Safe to call again."""
-        for process in (self._ssh, self._qemu):
-            if process is not None:
-                _end(process)
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _start(self, memory_mib: int, cpus: int) -> subprocess.Popen[bytes]:
-        boot = "root=/dev/nvme0n1 rw console=ttyS0 net.ifnames=0 mitigations=off quiet panic=-1"
-        forward = f"user,id=lan,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"
-        # setpriv: the guest goes when the tests go, however they go. tb-size bounds the emulator's own memory.
-        command = [
-            *("setpriv", "--pdeathsig", "TERM"),
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"),
-            *("-display", "none", "-accel", "tcg,thread=multi,tb-size=128"),
-            *("-m", str(memory_mib), "-smp", str(cpus)),
-            *("-kernel", str(self._image.kernel), "-append", boot),
-            *("-drive", f"file={self._image.disk},format=raw,if=none,id=root,snapshot=on"),
-            *("-device", "nvme,drive=root,serial=root"),
-            *("-netdev", forward, "-device", "virtio-net-pci,netdev=lan,romfile="),
-            *("-device", "virtio-rng-pci"),
-            *("-serial", f"file:{self._console}"),
-        ]
-        with (self._directory / "qemu.log").open("wb") as log:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def _await_ssh(self, deadline: float) -> None:
+    def connect(self) -> None:
+        """Wait until the guest has started, then log in. Raises MachineError."""
+        deadline = time.monotonic() + BOOT_SECONDS
         while not self._answers():
-            if self._qemu.poll() is not None:
-                log = (self._directory / "qemu.log").read_text(errors="replace")
-                raise MachineError(f"the emulator ended: {log}{self._tail()}")
+            self._check_running()
             if time.monotonic() > deadline:
                 raise MachineError(f"no ssh within {BOOT_SECONDS} s{self._tail()}")
             time.sleep(0.1)
-        # One connection carries every command: each saves the second that emulated cryptography takes.
-        master = [*self._ssh_command(), "-M", "-N", "guest"]
-        self._ssh = subprocess.Popen(
-            master, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        while not self._has_logged_in(deadline):
+            if time.monotonic() > deadline:
+                log = (self.directory / "ssh.log").read_text(errors="replace")
+                raise MachineError(f"ssh cannot log in: {log}{self._tail()}")
+
+    def _has_logged_in(self, deadline: float) -> bool:
+        """Open the one connection that carries every command: each saves the second that cryptography takes."""
+        self.disconnect()
+        with (self.directory / "ssh.log").open("wb") as log:
+            master = [*self._ssh_command(), "-M", "-N", "guest"]
+            self._ssh = subprocess.Popen(master, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while not self._control.exists():
+            # A guest that is still busy with its start may hang up.
             if self._ssh.poll() is not None or time.monotonic() > deadline:
-                raise MachineError(f"ssh cannot log in{self._tail()}")
+                return False
             time.sleep(0.02)
+        return True
+
+    def disconnect(self) -> None:
+        """Log out. Safe to call again."""
+        if self._ssh is not None:
+            _end(self._ssh)
+            self._ssh = None
+        self._control.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=2) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
@@ -179,7 +156,7 @@ class Machine:
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
             "HostName=127.0.0.1",
-            f"Port={self._port}",
+            f"Port={self.port}",
             "User=root",
         )
         flags = [flag for option in options for flag in ("-o", option)]
@@ -188,6 +165,89 @@ class Machine:
     def _tail(self) -> str:
         lines = self.console().splitlines()[-30:]
         return "\n".join(["", "the console ends:", *lines])
+
+    def _check_running(self) -> None:
+        """Raise MachineError once it is known that the guest will not start."""
+
+
+class Machine(Guest):
+    """A guest and its emulator; use as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        memory_mib: int = 512,
+        cpus: int = 2,
+        name: str = "guest",
+        lans: Sequence[Lan] = (),
+        connected: bool = True,
+    ) -> None:
+        """Start a guest; without `connected`, do not wait for it: `connect` does.
+
+        Its emulator listens for orders at the unix socket `orders` in its directory, in QEMU's machine protocol.
+        """
+        super().__init__(image, Path(tempfile.mkdtemp(prefix="pathfleet-vm-")), _free_port())
+        self._qemu = self._start(memory_mib, cpus, name, lans)
+        try:
+            if connected:
+                self.connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The emulator's process id on this machine."""
+        return self._qemu.pid
+
+    def close(self) -> None:
+        """End the guest at once, as if unplugged. Safe to call again."""
+        self.disconnect()
+        _end(self._qemu)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _start(self, memory_mib: int, cpus: int, name: str, lans: Sequence[Lan]) -> subprocess.Popen[bytes]:
+        boot = "root=/dev/nvme0n1 rw console=ttyS0 net.ifnames=0 mitigations=off quiet panic=-1"
+        forward = f"user,id=lan,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22"
+        # setpriv: the guest goes when the tests go, however they go. tb-size bounds the emulator's own memory.
+        command = [
+            *("setpriv", "--pdeathsig", "TERM"),
+            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-name", name),
+            *("-display", "none", "-accel", "tcg,thread=multi,tb-size=128"),
+            *("-m", str(memory_mib), "-smp", str(cpus)),
+            *("-kernel", str(self._image.kernel), "-append", f"{boot} systemd.hostname={name}"),
+            *("-drive", f"file={self._image.disk},format=raw,if=none,id=root,snapshot=on"),
+            *("-device", "nvme,drive=root,serial=root"),
+            *("-netdev", forward, "-device", "virtio-net-pci,netdev=lan,romfile="),
+            *(word for number, lan in enumerate(lans) for word in _card(number, lan)),
+            *("-device", "virtio-rng-pci"),
+            *("-serial", f"file:{self.directory / 'console'}"),
+            *("-qmp", f"unix:{self.directory / 'orders'},server=on,wait=off"),
+        ]
+        with (self.directory / "qemu.log").open("wb") as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _check_running(self) -> None:
+        if self._qemu.poll() is not None:
+            log = (self.directory / "qemu.log").read_text(errors="replace")
+            raise MachineError(f"the emulator ended: {log}{self._tail()}")
+
+
+def _card(number: int, lan: Lan) -> tuple[str, ...]:
+    network = f"socket,id=lan{number},mcast={lan.group},localaddr=127.0.0.1"
+    return ("-netdev", network, "-device", f"virtio-net-pci,netdev=lan{number},mac={lan.mac},romfile=")
 
 
 def _without_caches(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -1,5 +1,7 @@
 """The array: LUNs served over iSCSI by the guest's own kernel, set up through configfs alone.
 
+The portals' addresses are put on the loopback interface where no card of the guest has them.
+
 Two portals, each a target port group of its own, lead to every LUN, so a LUN has two paths: by portal 1 (optimized)
 and by portal 2 (not optimized).
 """
@@ -7,9 +9,10 @@ and by portal 2 (not optimized).
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
-from .steps import run, write
+from .steps import STEP_SECONDS, run, write
 
 IQN = "iqn.2025-01.test.pathfleet:san"
 PORTALS = {1: "10.77.0.1", 2: "10.78.0.1"}
@@ -44,13 +47,19 @@ def serve(count: int, size_mib: int) -> None:
         run("mount", "-t", "configfs", "configfs", "/sys/kernel/config")
     run("ip", "link", "set", "lo", "up")
     for portal, address in PORTALS.items():
-        run("ip", "address", "replace", f"{address}/24", "dev", "lo")
+        if not _has_address(address):
+            run("ip", "address", "add", f"{address}/24", "dev", "lo")
         _make_portal(portal, address)
     for lun in range(count):
         _make_backstore(lun, size_mib)
         map_lun(lun)
     for portal in PORTALS:
         portal_state(portal, "up")
+
+
+def _has_address(address: str) -> bool:
+    shown = subprocess.run(["ip", "-brief", "address"], stdout=subprocess.PIPE, timeout=STEP_SECONDS, check=True)
+    return f" {address}/".encode() in shown.stdout
 
 
 def _make_portal(portal: int, address: str) -> None:

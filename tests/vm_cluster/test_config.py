@@ -1,0 +1,68 @@
+"""The cluster's configuration on real nodes: written on one, in force on all, stopped where it harms."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vm.guest import target
+from tests.vm_cluster.cluster import Cluster, Node, say
+
+ROLL_SECONDS = 180
+LUN = target.wwid(1)
+HARMFUL = 'blacklist {\n wwid ".*"\n}\n'
+
+
+@pytest.fixture
+def configured(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster whose configuration names one LUN."""
+    cluster.nodes[0].pathfleet(f"config lun add {LUN} --alias archive")
+    yield cluster
+    cluster.nodes[0].pathfleet(f"config lun remove {LUN}", check=False)
+
+
+def in_force(node: Node) -> None:
+    """Wait until every node has what the cluster's files say."""
+    deadline = time.monotonic() + ROLL_SECONDS
+    while True:
+        said = json.loads(node.pathfleet("config status -o json"))
+        if all(row["state"] == "in-force" for row in said["nodes"]):
+            return
+        assert time.monotonic() < deadline, f"not within {ROLL_SECONDS} s: {json.dumps(said, indent=1)}"
+        time.sleep(1)
+
+
+def names(node: Node) -> dict[str, str]:
+    shown = json.loads(node.guest.run("ask show maps json").stdout)["maps"]
+    return {map_["uuid"]: map_["name"] for map_ in shown}
+
+
+def test_a_lun_named_on_one_node_has_its_name_on_all(configured: Cluster) -> None:
+    began = time.monotonic()
+    in_force(configured.nodes[-1])
+    say(f"a LUN named: in force on all nodes after {time.monotonic() - began:.1f} s")
+    assert [names(node)[LUN] for node in configured.nodes] == ["archive"] * len(configured.nodes)
+
+
+def test_a_harmful_override_let_past_the_linter_is_undone_where_it_came_first_and_reaches_no_other(
+    configured: Cluster,
+) -> None:
+    first = configured.nodes[0]
+    in_force(first)
+    before = [node.guest.run("cat /etc/multipath/conf.d/*").stdout for node in configured.nodes]
+    maps = [names(node) for node in configured.nodes]
+    first.guest.put(HARMFUL.encode(), "/root/harmful.conf")
+    first.guest.run("storefile write multipath-overrides.conf /root/harmful.conf", deadline=60)
+    try:
+        began = time.monotonic()
+        said = first.until("any(row['apply'] and row['apply']['error'] for row in nodes.values())", ROLL_SECONDS)
+        say(f"a harmful override: told after {time.monotonic() - began:.1f} s")
+        said = first.until("all(row['apply'] and row['apply']['error'] for row in nodes.values())", ROLL_SECONDS)
+        errors = [row["apply"]["error"] for row in said["nodes"]]
+        assert sum(error.startswith("stopped: ") for error in errors) == len(errors) - 1
+        assert [node.guest.run("cat /etc/multipath/conf.d/*").stdout for node in configured.nodes] == before
+        assert [names(node) for node in configured.nodes] == maps
+    finally:
+        first.guest.run("storefile remove multipath-overrides.conf", deadline=60)
+    in_force(first)
