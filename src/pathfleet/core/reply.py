@@ -30,7 +30,7 @@ R = TypeVar("R")
 TASK_LIMIT: Final = 64 * 1024
 
 
-class Failure(Struct, frozen=True):
+class TaskFailure(Struct, frozen=True):
     """Why a task was not done: a stable word for programs, and a sentence."""
 
     code: str
@@ -41,7 +41,7 @@ class Reply(Struct, frozen=True):
     """What becomes of a task: an answer of its own kind, or an error."""
 
     answer: Any = None
-    error: Failure | None = None
+    error: TaskFailure | None = None
 
 
 _tasks = msgspec.json.Decoder(AnyTask)
@@ -63,7 +63,7 @@ def read(document: bytes) -> AnyTask:
 
 def failed(error: PathfleetError) -> Reply:
     """Return the reply that tells of an error."""
-    return Reply(error=Failure(error.code, str(error)[:_MESSAGE_LIMIT]))
+    return Reply(error=TaskFailure(error.code, str(error)[:_MESSAGE_LIMIT]))
 
 
 def answer_in(reply: Reply, task: Task[R], where: str | None) -> R:

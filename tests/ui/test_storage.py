@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from pathfleet.agent.executor import Counter
+from pathfleet.cluster import storage as storages
+from pathfleet.cluster.access import Role
+from pathfleet.store import File
+from pathfleet.system import executor as client
+from tests.api.site import Site, site
+from tests.api.test_work import Node
+from tests.cluster.hosts import GIB, WWID, Host, San
+from tests.ui import scene
+from tests.ui.conftest import accessible, picture, signed_in
+
+STORAGES = (
+    "multipath: san\n\tcontent none\n\n"
+    f"lvm: vms\n\tvgname vms\n\tbase san:{WWID}\n\tshared 1\n\tcontent images\n\n"
+    f"lvm: safe\n\tvgname vms\n\tbase san:{WWID}\n\tshared 1\n\tcontent images\n\tsaferemove 1\n\n"
+    "multipath: elsewhere\n\tnodes pve9\n\n"
+    "dir: local\n\tpath /var/lib/vz\n\n"
+)
+ALLOWED = "".join(f"wwid: {each}\n\n" for each in (WWID, scene.wwid(2), scene.wwid(0)))
+
+
+@asynccontextmanager
+async def served(directory: Path, san: San, *nodes: str) -> AsyncIterator[Site]:
+    """Serve a cluster of these nodes, of which the first has an executor."""
+    memory = await scene.cluster({name: scene.Speech() for name in nodes}, STORAGES)
+    memory.files["multipath.cfg"] = File(ALLOWED.encode(), "m1")
+    async with (
+        Counter(Node(san, "pve1"), ()).open(directory / "x.sock"),
+        site(name="pve1", memory=memory, found=scene.found()) as here,
+    ):
+        object.__setattr__(here.service, "executor", client.Executor(directory / "x.sock"))
+        yield here
+
+
+@pytest.fixture
+def san() -> San:
+    """What the array has: a LUN with two volumes, one of them active."""
+    volumes = {"vm-100-disk-0": GIB // 4, "scratch": GIB // 2}
+    return San({"pve1": Host(active={"vm-100-disk-0"})}, volumes=volumes)
+
+
+@pytest.fixture
+async def here(tmp_path: Path, san: San) -> AsyncIterator[Site]:
+    """A cluster of one node."""
+    async with served(tmp_path, san, "pve1") as there:
+        yield there
+
+
+async def as_admin(page: Page, here: Site, storage: str = "") -> None:
+    await signed_in(page, here, f"#/storage/{storage}", token=here.tokens[Role.ADMIN])
+
+
+def row(page: Page, name: str) -> Locator:
+    """Return the row of a storage, or of a volume."""
+    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name, exact=True))
+
+
+async def test_storages_have_their_room_on_the_node(page: Page, here: Site) -> None:
+    await as_admin(page, here, "vms")
+    await expect(row(page, "vms")).to_contain_text("active")
+    await expect(row(page, "vms")).to_contain_text("1 GiB")
+    await expect(row(page, "elsewhere")).to_contain_text("not for this node")
+    await expect(row(page, "local")).to_contain_text("another type")
+    await expect(row(page, "vm-100-disk-0")).to_contain_text("256 MiB")
+    await expect(row(page, "vm-100-disk-0")).to_contain_text("100")
+    await expect(page.get_by_text("pathfleet storage grow vms")).to_be_visible()
+    await picture(page, "storage-lvm")
+    await accessible(page)
+
+
+async def test_the_volumes_of_a_multipath_storage_have_health_and_consumers(page: Page, here: Site) -> None:
+    await as_admin(page, here, "san")
+    await expect(row(page, "db-data")).to_contain_text("degraded")
+    await expect(row(page, "mail")).to_contain_text("none")
+    await expect(row(page, "mail")).to_contain_text("not known")
+    await expect(page.get_by_text("pathfleet storage retire WWID")).to_be_visible()
+    await picture(page, "storage-multipath")
+    await accessible(page)
+
+
+async def test_a_volume_is_made_after_it_was_said_what_will_happen(page: Page, here: Site, san: San) -> None:
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="New volume").click()
+    await page.get_by_label("Size", exact=True).fill("2T")
+    await expect(page.get_by_text("Only 1 GiB are free.")).to_be_visible()
+    await page.get_by_label("Size", exact=True).fill("128M")
+    await page.get_by_label("Guest", exact=True).fill("101")
+    steps = page.get_by_role("dialog").get_by_role("listitem")
+    await expect(steps.first).to_contain_text("Node pve1 makes vm-101-disk-N (128 MiB) in the group vms")
+    await picture(page, "storage-allocate")
+    await accessible(page)
+    await page.get_by_role("button", name="Make the volume").click()
+    await expect(row(page, "vm-101-disk-0")).to_be_visible()
+    assert san.volumes["vm-101-disk-0"] == 128 << 20
+
+
+async def test_a_volume_grows_and_never_shrinks(page: Page, here: Site, san: San) -> None:
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="Grow scratch").click()
+    await page.get_by_label("New size").fill("128M")
+    await expect(page.get_by_role("button", name="Grow", exact=True)).to_be_disabled()
+    await page.get_by_label("New size").fill("768M")
+    await expect(page.get_by_text("vms:scratch grows from 512 MiB to 768 MiB.")).to_be_visible()
+    await page.get_by_role("button", name="Grow", exact=True).click()
+    await expect(row(page, "scratch")).to_contain_text("768 MiB")
+    assert san.volumes["scratch"] == 768 << 20
+
+
+async def test_a_volume_is_freed_only_when_its_name_was_typed(page: Page, here: Site, san: San) -> None:
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="Free scratch").click()
+    button = page.get_by_role("button", name="Free it, with its data")
+    await expect(page.get_by_text("Its data is lost.")).to_be_visible()
+    await expect(button).to_be_disabled()
+    await page.get_by_label("Type vms:scratch to go on").fill("vms:scratc")
+    await expect(button).to_be_disabled()
+    await page.get_by_label("Type vms:scratch to go on").fill("vms:scratch")
+    await picture(page, "storage-free")
+    await accessible(page)
+    await button.click()
+    await expect(row(page, "scratch")).to_have_count(0)
+    assert "scratch" not in san.volumes
+
+
+async def test_what_is_refused_says_why_and_changes_nothing(page: Page, tmp_path: Path, san: San) -> None:
+    async with served(tmp_path, san, "pve1", "pve2") as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Free scratch").click()
+        await page.get_by_label("Type vms:scratch to go on").fill("vms:scratch")
+        await page.get_by_role("button", name="Free it, with its data").click()
+        await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("pve2")
+        assert "scratch" in san.volumes
+
+
+async def test_what_is_overwritten_first_is_freed_by_the_command(page: Page, here: Site) -> None:
+    await as_admin(page, here, "safe")
+    await page.get_by_role("button", name="Free scratch").click()
+    await expect(page.get_by_text("pathfleet storage free safe:scratch")).to_be_visible()
+
+
+async def test_a_storage_is_made_on_a_lun_that_is_allowed_and_free(page: Page, here: Site, san: San) -> None:
+    await as_admin(page, here)
+    await page.get_by_role("button", name="New storage").click()
+    await page.get_by_label("Name", exact=True).fill("fresh")
+    options = page.get_by_label("LUN", exact=True).get_by_role("option")
+    await expect(options.filter(has_text="san:")).to_have_count(2)
+    await page.get_by_label("LUN", exact=True).select_option(f"san:{scene.wwid(2)}")
+    await expect(page.get_by_text("Otherwise node pve1 makes the volume group fresh on it")).to_be_visible()
+    await picture(page, "storage-new")
+    await accessible(page)
+    await page.get_by_role("button", name="Make the storage").click()
+    await expect(row(page, "fresh")).to_be_visible()
+    made = (await storages.read(here.store)).storages.storages["fresh"]
+    assert (made.vgname, made.base) == ("fresh", f"san:{scene.wwid(2)}")
+    assert san.steps("CreateGroup") == [("pve1", "CreateGroup")]
+
+
+async def test_settings_are_stored_and_a_storage_is_removed_unless_it_is_a_base(page: Page, here: Site) -> None:
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("dialog").get_by_label("Nodes", exact=True).fill("pve1, pve2")
+    await page.get_by_role("button", name="Store", exact=True).click()
+    await expect(row(page, "vms")).to_contain_text("pve1,pve2")
+    await page.get_by_role("link", name="san", exact=True).click()
+    await page.get_by_role("region", name="san", exact=True).get_by_role("button", name="Remove").click()
+    await page.get_by_role("button", name="Remove from the configuration").click()
+    await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("is the base of vms, safe")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("link", name="vms", exact=True).click()
+    await page.get_by_role("region", name="vms", exact=True).get_by_role("button", name="Remove").click()
+    await page.get_by_role("button", name="Remove from the configuration").click()
+    await expect(row(page, "vms")).to_have_count(0)
+
+
+async def test_an_auditor_sees_it_and_is_told_why_not_more(page: Page, here: Site) -> None:
+    await signed_in(page, here, "#/storage/vms")
+    await expect(row(page, "scratch")).to_be_visible()
+    for name in ("New volume", "Grow scratch", "Free scratch", "Remove", "New storage"):
+        await expect(page.get_by_role("button", name=name)).to_be_disabled()
+    await expect(page.get_by_text("Only an admin may change this.")).to_be_visible()
+
+
+async def test_what_a_volume_is_called_stays_text_and_enters_no_command(page: Page, here: Site, san: San) -> None:
+    evil = "<img src=x onerror=document.title=1>`id`"
+    san.volumes[evil] = GIB
+    await as_admin(page, here, "safe")
+    await expect(row(page, evil)).to_be_visible()
+    await page.get_by_role("button", name="Free <img").click()
+    await expect(page.get_by_text("pathfleet storage free STORAGE:NAME")).to_be_visible()
+    assert await page.locator("img").count() == 0
+
+
+async def test_it_is_usable_on_a_phone_and_in_the_dark(page: Page, here: Site) -> None:
+    await page.emulate_media(color_scheme="dark")
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await as_admin(page, here, "vms")
+    await expect(row(page, "scratch")).to_be_visible()
+    assert await page.evaluate("(each => each.scrollWidth - each.clientWidth)(document.querySelector('main'))") <= 0
+    await picture(page, "phone-storage-dark")
+    await accessible(page)

@@ -1,0 +1,73 @@
+/** What of the matrix is shown, and in which order. */
+import { compare, WORST_FIRST, type Row, type State } from "./status.svelte";
+
+export type Grouping = "none" | "state" | "storage";
+
+export interface Filters {
+  problems: boolean;
+  state: State | null;
+  text: string;
+  storage: string | null;
+  transport: string | null;
+  group: Grouping;
+}
+
+/** A line of the matrix: a LUN, or the title of those that follow. */
+export type Line = { key: string } & ({ row: Row; title?: never } | { title: string; count: number; row?: never });
+
+export function filters(query: URLSearchParams): Filters {
+  const [state, group] = [query.get("state") as State, query.get("group")];
+  return {
+    problems: query.get("problems") === "1",
+    state: WORST_FIRST.includes(state) ? state : null,
+    text: query.get("text") ?? "",
+    storage: query.get("storage"),
+    transport: query.get("transport"),
+    group: group === "state" || group === "storage" ? group : "none",
+  };
+}
+
+/** Return the rows that pass the filters. */
+export function matching(rows: Iterable<Row>, { problems, state, text, storage, transport }: Filters): Row[] {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  return [...rows].filter(({ head }) => {
+    if (problems && head["cluster-state"] === "optimal") return false;
+    if (state && head["cluster-state"] !== state) return false;
+    if (storage !== null && !(storage === "" ? head.storages.length === 0 : head.storages.includes(storage))) return false;
+    if (transport && head.transport !== transport) return false;
+    const about = words.length ? [head.alias ?? "", head.wwid, ...head.storages].join(" ").toLowerCase() : "";
+    return words.every((word) => about.includes(word));
+  });
+}
+
+/** Return rows worst first; with `before`, in the order in which they were, and new ones after them. */
+export function ordered(rows: Row[], before: Row[] | null): Row[] {
+  const sorted = rows.sort(compare);
+  if (before === null) return sorted;
+  const places = new Map(before.map((row, place) => [row, place]));
+  return sorted.sort((a, b) => (places.get(a) ?? Infinity) - (places.get(b) ?? Infinity) || 0);
+}
+
+/** Return the lines of rows, with titles where they are grouped. */
+export function lines(rows: Row[], grouping: Grouping, nameless: string): Line[] {
+  if (grouping === "none") return rows.map((row) => ({ key: row.wwid, row }));
+  const groups = new Map<string, Row[]>();
+  for (const row of rows)
+    for (const title of grouping === "state" ? [row.head["cluster-state"]] : named(row.head.storages, nameless))
+      groups.set(title, [...(groups.get(title) ?? []), row]);
+  return [...groups].flatMap(([title, members]) => [
+    { key: title, title, count: members.length },
+    // A LUN that two storages consume stands below each of them.
+    ...members.map((row) => ({ key: `${title} ${row.wwid}`, row })),
+  ]);
+}
+
+function named(storages: string[], nameless: string): string[] {
+  return storages.length ? storages : [nameless];
+}
+
+/** Which of `count` things of one size can be seen, with some more on each side. */
+export function visible(scrolled: number, shown: number, size: number, count: number, more: number): [number, number] {
+  const first = Math.max(0, Math.floor(scrolled / size) - more);
+  return [Math.min(first, count), Math.min(count, Math.ceil((scrolled + shown) / size) + more)];
+}
