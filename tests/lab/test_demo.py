@@ -245,7 +245,7 @@ async def test_a_broken_switch_is_reported_by_every_host_within_seconds_and_a_me
         began = time.monotonic()
         inflict(demo.san, "break", "switch-a")
         await until_all(demo, tmp_path, "degraded")
-        assert time.monotonic() - began < 3  # woken by uevents: the poll would take up to ten
+        assert time.monotonic() - began < 8  # woken by uevents: the poll would take up to ten
         demo.san.clock.speed = 100  # the paths come back at their next check
         relieve(demo.san, "break", "switch-a")
         await until_all(demo, tmp_path, "optimal")
