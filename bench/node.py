@@ -60,6 +60,8 @@ class Node:
             "PATHFLEET_STORE": self.store_url,
             "PATHFLEET_STATE_DIRECTORY": str(self.directory),
             "PATHFLEET_MULTIPATHD_SOCKET": str(daemon_socket),
+            "PATHFLEET_API_LISTEN": "127.0.0.1:0",
+            "PATHFLEET_API_SOCKET": str(self.directory / "api.sock"),
             "PATHFLEET_LOG_LEVEL": "warning",
         }
 

@@ -18,6 +18,12 @@ from pathfleet.errors import StoreUnavailable
 
 T = TypeVar("T")
 
+#: Device, inode, time of the last write and size of the file and of its log.
+Footprint = tuple[tuple[int, int, int, int], ...]
+
+#: Longer than the clock that file systems take their times from needs for a step.
+_TICK_NANOSECONDS = 50_000_000
+
 #: Marks a database as ours in its header ("pflt"), so that no other application's is ever written to.
 APPLICATION_ID = 0x70666C74
 
@@ -69,6 +75,22 @@ class Database:
         `work` may run more than once, each time on a file of which nothing else it did is left.
         """
         return self._run("BEGIN IMMEDIATE", work, synchronous="FULL" if kept else "NORMAL")
+
+    def footprint(self) -> Footprint | None:
+        """Return what every write changes of the files, None if that cannot be told now; opens and locks nothing.
+
+        A write within the file system's clock tick leaves the times as they are, so what was just written has none.
+        """
+        seen = []
+        for file in (self.path, self._wal):
+            try:
+                found = file.stat()
+            except OSError:
+                return None
+            if time.time_ns() - found.st_mtime_ns < _TICK_NANOSECONDS:
+                return None
+            seen.append((found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
+        return tuple(seen)
 
     def close(self) -> None:
         """Close; the next use opens it again."""

@@ -33,13 +33,15 @@ from pathfleet.store import (
     checked_value,
     within_lease,
 )
-from pathfleet.store.database import Database
+from pathfleet.store.database import Database, Footprint
 
 T = TypeVar("T")
 _Work = Callable[[sqlite3.Connection], T]
 
 #: How often `changes` looks for what other processes wrote.
 POLL_SECONDS: Final = 0.1
+#: How often it asks SQLite, though the files seem untouched.
+LOOK_SECONDS: Final = 2.0
 #: How often a waiting `lock` asks again.
 LOCK_POLL_SECONDS: Final = 0.05
 
@@ -193,17 +195,27 @@ class SQLiteStore:
         mark: _Mark | None = None
         at_once: Change | None = Change()
         while True:
+            # taken first: what is written meanwhile makes another one
+            footprint, until = self._database.footprint(), time.monotonic() + LOOK_SECONDS
             try:
                 mark, change = await self._look(mark)
             except StoreError:
-                mark, change = None, at_once
+                mark, change, footprint = None, at_once, None
             at_once = None
             if change is not None:
                 yield change
+            await self._stirred(footprint, until)
+            if self._thread is None:
+                return
+
+    async def _stirred(self, footprint: Footprint | None, until: float) -> None:
+        """Wait until something may have been written, here or by another process since the files had `footprint`."""
+        while self._thread is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._wrote.wait()
-            if self._thread is None:
+                    return
+            if footprint is None or self._database.footprint() != footprint or time.monotonic() >= until:
                 return
 
     async def _look(self, mark: _Mark | None) -> tuple[_Mark, Change | None]:
