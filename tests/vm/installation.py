@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.vm.image import cache_directory, lock
-from tests.vm.machine import Machine
+from tests.vm.machine import Guest
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = "/opt/pathfleet"
@@ -30,7 +30,7 @@ class InstallationError(Exception):
     """A step on the host failed; the message holds what it wrote."""
 
 
-def install(machine: Machine) -> None:
+def install(machine: Guest) -> None:
     """Put the project into a guest, with `pathfleet` on its search path. Raises InstallationError."""
     python = ".".join(map(str, python_version(machine)))
     machine.put_tree(_dependencies(python), HOME)
@@ -40,20 +40,36 @@ def install(machine: Machine) -> None:
     machine.run("chmod 0755 /usr/local/bin/pathfleet")
 
 
-def install_agent(machine: Machine) -> None:
+def install_agent(machine: Guest) -> None:
     """Start the agent as an operator would: its user, its unit; with the programs that look at what it publishes."""
     install(machine)
-    for program in ("values", "latency"):
-        machine.put(REPOSITORY / f"tests/vm/guest/{program}.py", f"{HOME}/{program}.py")
-        launcher = f'#!/bin/sh\nexec python3 {HOME}/{program}.py "$@"\n'
-        machine.put(launcher.encode(), f"/usr/local/sbin/{program}")
-        machine.run(f"chmod 0755 /usr/local/sbin/{program}")
-    machine.put(REPOSITORY / "packaging/pathfleet-agent.service", "/etc/systemd/system/pathfleet-agent.service")
+    _put_programs(machine, "values", "latency")
+    _put_unit(machine, "pathfleet-agent")
     machine.put(REPOSITORY / "packaging/pathfleet.sysusers", "/usr/lib/sysusers.d/pathfleet.conf")
     machine.run("systemd-sysusers && systemctl daemon-reload && systemctl start pathfleet-agent", deadline=120)
 
 
-def python_version(machine: Machine) -> tuple[int, int]:
+def install_apply(machine: Guest) -> None:
+    """Put the unit that applies beside the agent, which is installed already; with the programs that try it."""
+    _put_programs(machine, "interrupted", "unchecked")
+    _put_unit(machine, "pathfleet-apply")
+    # root's first run keeps what it compiles: the service has no right to, and would compile it at every start
+    machine.run("systemctl daemon-reload && pathfleet config apply --help", deadline=120)
+
+
+def _put_programs(machine: Guest, *names: str) -> None:
+    for name in names:
+        machine.put(REPOSITORY / f"tests/vm/guest/{name}.py", f"{HOME}/{name}.py")
+        launcher = f'#!/bin/sh\nexec python3 {HOME}/{name}.py "$@"\n'
+        machine.put(launcher.encode(), f"/usr/local/sbin/{name}")
+        machine.run(f"chmod 0755 /usr/local/sbin/{name}")
+
+
+def _put_unit(machine: Guest, name: str) -> None:
+    machine.put(REPOSITORY / f"packaging/{name}.service", f"/etc/systemd/system/{name}.service")
+
+
+def python_version(machine: Guest) -> tuple[int, int]:
     """Return the major and minor version of the guest's own Python."""
     printed = machine.run("python3 -c 'import sys; print(*sys.version_info[:2])'").stdout
     major, minor = printed.split()

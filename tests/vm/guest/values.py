@@ -1,7 +1,9 @@
-"""Print this guest's node values as JSON, once a condition holds; runs with the guest's pathfleet and its Python.
+"""The store of this guest as seen by its node; runs with the guest's pathfleet and its Python.
 
-`values.py SECONDS CONDITION`: the condition is a Python expression over `values` (text by key), `maps`, `detail`
-and `info` (the decoded values, empty where there are none).
+`values.py SECONDS CONDITION` prints the node's values as JSON once a condition holds: a Python expression over
+`values` (text by key), `maps`, `detail`, `info` and `applied` (the decoded values, empty where there are none), and
+`wanted`, the digest that nodes are to have in force.
+`values.py --write NAME` makes a file of the store what standard input says, unchecked; nothing removes it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import sys
 import time
 
+from pathfleet.cluster import config
 from pathfleet.errors import StoreUnavailable
 from pathfleet.settings import Settings, load
 from pathfleet.store import open_store
@@ -21,24 +24,27 @@ def decoded(values: dict[str, str], key: str) -> dict[str, object]:
     return document
 
 
-async def stored(settings: Settings) -> dict[str, str]:
+async def stored(settings: Settings) -> tuple[dict[str, str], str | None]:
     try:
         async with open_store(settings.store_url) as store:
-            return {key: value.decode() for key, value in (await store.values(settings.node)).items()}
+            values = {key: value.decode() for key, value in (await store.values(settings.node)).items()}
+            return values, (await config.read(store)).wanted_digest
     except StoreUnavailable:
-        return {}  # it was taken away
+        return {}, None  # it was taken away
 
 
 async def main(seconds: float, condition: str) -> int:
     settings = load()
     deadline = time.monotonic() + seconds
     while True:
-        values = await stored(settings)
+        values, wanted = await stored(settings)
         names = {
             "values": values,
             "maps": decoded(values, "multipath").get("maps", {}),
             "detail": decoded(values, "multipath-detail").get("maps", {}),
             "info": decoded(values, "pathfleet"),
+            "applied": decoded(values, "multipath-apply"),
+            "wanted": wanted,
         }
         try:
             reached = eval(condition, names)
@@ -50,5 +56,16 @@ async def main(seconds: float, condition: str) -> int:
         await asyncio.sleep(0.02)
 
 
+async def write(name: str, content: bytes) -> int:
+    settings = load()
+    async with open_store(settings.store_url, node=settings.node) as store:
+        file = await store.read(name)
+        if file or content:
+            await store.swap(name, content or None, file.revision if file else None)
+    return 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--write":
+        sys.exit(asyncio.run(write(sys.argv[2], sys.stdin.buffer.read())))
     sys.exit(asyncio.run(main(float(sys.argv[1]), sys.argv[2])))
