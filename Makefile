@@ -3,6 +3,7 @@
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
+FUZZ_EXAMPLES ?= 20000
 
 .PHONY: demo test test-cluster lint check bench dist clean help
 
@@ -12,6 +13,7 @@ help:
 	@echo "make test-cluster   a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
 	@echo "make lint       formatting, lint, types and import rules only"
 	@echo "make check      the tests without the VM"
+	@echo "make fuzz       the parsers of files and formats against what nobody foresaw, for longer than the tests do"
 	@echo "make bench      the figures of docs/benchmarks.md"
 	@echo "make dist       wheel and sdist into dist/"
 
@@ -45,6 +47,9 @@ test-cluster: .venv/ready
 
 check: .venv/ready
 	$(RUN)pytest -n $(PYTEST_WORKERS) --dist loadgroup --ignore tests/vm
+
+fuzz: .venv/ready
+	PATHFLEET_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)pytest -n $(PYTEST_WORKERS) tests/fuzz
 
 bench: .venv/ready
 	tools/system_deps
