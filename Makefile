@@ -5,17 +5,17 @@ RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
 FUZZ_EXAMPLES ?= 20000
 
-.PHONY: demo test test-cluster lint check bench dist clean help
+.PHONY: demo test test-cluster lint check fuzz bench dist clean help
 
 help:
-	@echo "make demo       a simulated cluster with real agents, in a minute"
-	@echo "make test       set up, lint, type check, import rules, all tests (VM with a real kernel included)"
-	@echo "make test-cluster   a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
-	@echo "make lint       formatting, lint, types and import rules only"
-	@echo "make check      the tests without the VM"
-	@echo "make fuzz       the parsers of files and formats against what nobody foresaw, for longer than the tests do"
-	@echo "make bench      the figures of docs/benchmarks.md"
-	@echo "make dist       wheel and sdist into dist/"
+	@echo "make demo            a simulated cluster with real agents, in a minute"
+	@echo "make test            set up, lint, type check, import rules, all tests (VM with a real kernel included)"
+	@echo "make test-cluster  a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
+	@echo "make lint            formatting, lint, types and import rules only"
+	@echo "make check           the tests without the VM"
+	@echo "make fuzz            the parsers of files and formats against what nobody foresaw, for longer than the tests do"
+	@echo "make bench           the figures of docs/benchmarks.md"
+	@echo "make dist            wheel and sdist into dist/"
 
 # The page is built with the package, from all of this.
 PAGE := $(shell find ui tools/build_ui.py -type f -not -path 'ui/node_modules/*' -not -name schema.d.ts)
