@@ -157,6 +157,13 @@ async def test_a_map_that_multipathd_keeps_is_not_told_as_flushed(host: Host, an
         await host.executor.do(work.Flush(WWID))
 
 
+async def test_a_map_is_taken_away_by_its_name_since_multipathd_does_not_know_the_wwid_of_an_alias(host: Host) -> None:
+    (host.node.sysfs / "block/dm-3/dm/name").write_text("vmstore\n")
+    host.answers("del map vmstore", "fail\nmap or partition in use\n")
+    with pytest.raises(Busy):
+        await host.executor.do(work.Flush(WWID))
+
+
 async def test_paths_are_deleted_after_the_flush_and_not_before(host: Host) -> None:
     with pytest.raises(Busy, match="flush it first"):
         await host.executor.do(work.DeletePaths(WWID))

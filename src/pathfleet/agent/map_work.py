@@ -165,7 +165,9 @@ class MapWork:
                 f"the map of LUN {wwid} has no usable path, so what waits in it could not be written out: bring a path"
                 " back first"
             )
-        await self._command(f"del map {wwid}", f"the map of LUN {wwid} is not taken away")
+        # by its name: multipathd does not understand the WWID of a map that has an alias here
+        name = f'"{found.name}"' if " " in found.name else found.name
+        await self._command(f"del map {name}", f"the map of LUN {wwid} is not taken away")
         await self._until(lambda: self._lun.find(wwid) is None, f"the map of LUN {wwid} is still there")
         return Paths(found.paths)
 

@@ -28,9 +28,10 @@ _DEPTH: Final = 8
 
 
 class FoundMap(Struct, frozen=True):
-    """A map as the kernel has it: `dm-N`, bytes, path devices."""
+    """A map as the kernel has it: `dm-N`, its name, bytes, path devices."""
 
     device: str
+    name: str
     size: int | None
     paths: tuple[PathSeen, ...]
 
@@ -55,7 +56,8 @@ class Lun:
         for device in devices:
             if self._text(device, "dm/uuid") == f"mpath-{wwid}":
                 slaves = self._names(device, "slaves")
-                return FoundMap(device, self._size(device), tuple(self.path(name) for name in slaves))
+                name = self._text(device, "dm/name") or wwid
+                return FoundMap(device, name, self._size(device), tuple(self.path(slave) for slave in slaves))
         return None
 
     def node(self, device: str) -> Path:
