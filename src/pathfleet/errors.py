@@ -35,6 +35,7 @@ PathfleetError
 ├── TooManyListeners      no more listeners are served (api.events)
 ├── Failed                a configuration did not work out (agent.effect)
 ├── Stopped               work on several nodes came to a halt (cluster.nodes)
+├── Halted                any of these, with what was done to a LUN before (api.luns)
 ├── NotDone               a program could not be run, or not in time (system.program)
 └── DiskTrouble           a file of multipathd cannot be read or written safely (system.disk)
 

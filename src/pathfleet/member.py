@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.loop import Agent, UeventSource
 from pathfleet.api.forward import Peers
-from pathfleet.api.server import Server
+from pathfleet.api.operation import Operation
+from pathfleet.api.server import OPERATIONS, Server
 from pathfleet.api.service import Service
 from pathfleet.cluster.access import Access, new_secret
 from pathfleet.cluster.live import Live
@@ -29,7 +30,7 @@ from pathfleet.system.notify import Notifier
 
 
 class Member:
-    """The member that the settings name, not yet running. `agent` runs all of it."""
+    """The member that the settings name, not yet running. `agent` runs all of it; its API has the `operations`."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Member:
         *,
         uevents: Callable[[], AbstractAsyncContextManager[UeventSource]],
         notifier: Notifier,
+        operations: Iterable[Operation] = OPERATIONS,
     ) -> None:
         store = open_store(settings.store_url, node=settings.node)
         live, access = Live(store), Access(store)
@@ -47,7 +49,7 @@ class Member:
         self._settings = settings
         self._executor = Executor(Path(settings.executor_socket))
         service = Service(settings.node, store, live, self._maps, access, peers, self._executor, self._examine)
-        self._server = Server(settings, service, secret)
+        self._server = Server(settings, service, secret, operations)
         self.agent = Agent(
             store,
             collector,

@@ -115,7 +115,7 @@ async def client(here: Site) -> AsyncIterator[httpx2.AsyncClient]:
 
 def errors(response: httpx2.Response) -> dict[str, str]:
     body = response.json()
-    assert set(body) == {"data", "errors", "message"}
+    assert set(body) == {"data", "errors", "message", "code"}
     assert body["data"] is None
     assert body["message"]
     found: dict[str, str] = body["errors"]
@@ -231,12 +231,20 @@ async def test_a_body_that_is_too_long_is_not_read(client: httpx2.AsyncClient, c
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
-    [("/fails/gone", 404), ("/fails/conflict", 409), ("/fails/store", 503), ("/nothing", 404), ("/things/", 404)],
+    ("path", "status", "code"),
+    [
+        ("/fails/gone", 404, "not-found"),
+        ("/fails/conflict", 409, "conflict"),
+        ("/fails/store", 503, "store-unavailable"),
+        ("/nothing", 404, "not-found"),
+        ("/things/", 404, "not-found"),
+    ],
 )
-async def test_an_error_has_its_status_and_says_why(client: httpx2.AsyncClient, path: str, status: int) -> None:
+async def test_an_error_has_its_status_and_its_code_and_says_why(
+    client: httpx2.AsyncClient, path: str, status: int, code: str
+) -> None:
     response = await client.get(path)
-    assert response.status_code == status
+    assert (response.status_code, response.json()["code"]) == (status, code)
     assert errors(response) == {}
 
 
@@ -251,7 +259,7 @@ async def test_a_defect_tells_the_log_and_not_the_client(
     client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = await client.get("/fails/defect")
-    assert response.status_code == 500
+    assert (response.status_code, response.json()["code"]) == (500, "defect")
     assert "a secret of the program" not in response.text
     assert "a secret of the program" in caplog.text
 

@@ -40,7 +40,7 @@ async def test_it_says_what_to_look_at_and_what_to_break_and_ends_by_itself(tmp_
     assert f"export PATHFLEET_CONFIG='{tmp_path}/my lab/pve1.toml'" in lines
     assert f"pathfleet lab break switch-a --directory '{tmp_path}/my lab'" in lines
     assert f"pathfleet lab mend --all --directory '{tmp_path}/my lab'" in lines
-    for words in ("pathfleet status ", "pathfleet maps vm-prod", "pathfleet lab faults"):
+    for words in ("Open http://127.0.0.1:", "pathfleet status ", "pathfleet maps vm-prod", "pathfleet lab faults"):
         assert any(line.startswith(words) for line in lines)
     assert lines[-1] == "the simulated cluster has ended"
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
+from pathfleet.cluster import grow
 from pathfleet.cluster.retire import InUse
 from pathfleet.cluster.volumes import Volumes, Wanted
 from pathfleet.core.storagechange import Unfit
 from pathfleet.core.work import Holder
-from pathfleet.errors import BadRequest, LockBusy, NotFound, Refused, StoreError, Unreachable
+from pathfleet.errors import BadRequest, LockBusy, NotFound, Refused, Unreachable
 from tests.cluster.hosts import GIB, STORAGES, WWID, San, Told, opened
 from tests.fakes import MemoryStore
 
@@ -25,16 +27,14 @@ async def test_two_nodes_that_allocate_at_once_get_two_volumes() -> None:
     assert sorted(volume.name for volume in made) == [DISK, "vm-100-disk-1"]
 
 
-async def test_nothing_is_allocated_without_the_lock() -> None:
+async def test_nothing_is_allocated_while_another_node_changes_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grow, "_TURN_SECONDS", 0.0)
     san = San()
     async with opened(san) as store:
-        store.memory.locks["storage-vms"] = ("b", 1e12)
-        store.faults["swap"] = StoreError("unused")
+        store.memory.locks["storage-vms"] = ("b", math.inf)
         with pytest.raises(LockBusy):
-            async with store.lock("storage-vms", wait_seconds=0):
-                pass
-        store.memory.locks.clear()
-    assert san.volumes == {}
+            await Volumes(store, san, "a").allocate("vms", Wanted(GIB, vmid=100))
+    assert san.told == []
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from pathfleet.agent.executor import Counter
+from pathfleet.cluster import config
 from pathfleet.cluster import storage as storages
 from pathfleet.cluster.access import Role
+from pathfleet.core.work import Holder
+from pathfleet.errors import CannotTell
 from pathfleet.store import File
 from pathfleet.system import executor as client
 from tests.api.site import Site, site
@@ -72,7 +75,7 @@ async def test_storages_have_their_room_on_the_node(page: Page, here: Site) -> N
     await expect(row(page, "local")).to_contain_text("another type")
     await expect(row(page, "vm-100-disk-0")).to_contain_text("256 MiB")
     await expect(row(page, "vm-100-disk-0")).to_contain_text("100")
-    await expect(page.get_by_text("pathfleet storage grow vms")).to_be_visible()
+    await expect(page.get_by_role("button", name="Grow the LUN…")).to_be_enabled()
     await picture(page, "storage-lvm")
     await accessible(page)
 
@@ -82,7 +85,7 @@ async def test_the_volumes_of_a_multipath_storage_have_health_and_consumers(page
     await expect(row(page, "db-data")).to_contain_text("degraded")
     await expect(row(page, "mail")).to_contain_text("none")
     await expect(row(page, "mail")).to_contain_text("not known")
-    await expect(page.get_by_text("pathfleet storage retire WWID")).to_be_visible()
+    await expect(page.get_by_role("button", name="Retire the LUN mail")).to_be_enabled()
     await picture(page, "storage-multipath")
     await accessible(page)
 
@@ -164,6 +167,102 @@ async def test_a_storage_is_made_on_a_lun_that_is_allowed_and_free(page: Page, h
     assert san.steps("CreateGroup") == [("pve1", "CreateGroup")]
 
 
+async def asks_to_retire(page: Page, here: Site) -> Locator:
+    """Open the dialog that retires the LUN; return it, when the nodes have told."""
+    # the fakes' executors know one LUN, by whatever name they are asked for it
+    await as_admin(page, here, "san")
+    await page.get_by_role("button", name="Retire the LUN mail").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("row").filter(has_text="dm-3")).to_be_visible()
+    return dialog
+
+
+async def test_a_lun_grows_after_it_was_said_what_will_happen_on_which_node(page: Page, here: Site, san: San) -> None:
+    san.size = 2 * GIB
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="Grow the LUN…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("row").filter(has_text="volume vms/vm-100-disk-0")).to_contain_text("2/2")
+    await expect(dialog.get_by_text("It is the base of vms, safe.")).to_be_visible()
+    await expect(dialog.get_by_role("listitem").nth(1)).to_contain_text("pve1: lets the map dm-3 grow")
+    assert {task for _, task in san.told} <= {"Holders", "Volumes", "GroupStatus"}
+    await picture(page, "storage-lun-grow")
+    await accessible(page)
+    await dialog.get_by_role("button", name="Grow it on every node").click()
+    await expect(dialog.get_by_text("The LUN has 2 GiB on pve1.")).to_be_visible()
+    await expect(dialog.get_by_text(f"pve1: the map grew to {2 * GIB} bytes")).to_be_visible()
+    await picture(page, "storage-lun-grown")
+    await accessible(page)
+    assert san.disk == 2 * GIB
+
+
+async def test_a_lun_goes_only_when_its_wwid_was_typed(page: Page, here: Site, san: San) -> None:
+    san.hosts["pve1"].active.clear()
+    dialog = await asks_to_retire(page, here)
+    button = dialog.get_by_role("button", name="Retire it on every node")
+    await expect(button).to_be_disabled()
+    wwid = scene.wwid(2)
+    await dialog.get_by_label(f"Type {wwid} to go on").fill(wwid)
+    await picture(page, "storage-lun-retire")
+    await accessible(page)
+    await button.click()
+    await expect(dialog.get_by_text("The LUN is gone from pve1: unmap it on the array now.")).to_be_visible()
+    await expect(dialog.get_by_text("Cluster: off the allow-list")).to_be_visible()
+    assert san.hosts["pve1"].map is None
+    assert wwid not in (await config.read(here.store)).configuration.wwids
+
+
+async def test_a_lun_in_use_says_by_whom_and_cannot_be_retired(page: Page, here: Site, san: San) -> None:
+    san.hosts["pve1"].holders = (Holder("mount", "/srv/<b>x</b>", "dm-3"),)
+    dialog = await asks_to_retire(page, here)
+    await dialog.get_by_label("Type").fill(scene.wwid(2))
+    await expect(dialog.get_by_text("is in use, nothing was changed: node pve1: mount /srv/<b>x</b>")).to_be_visible()
+    await expect(dialog.get_by_role("button", name="Retire it on every node")).to_be_disabled()
+
+
+async def test_a_group_on_the_lun_must_be_accepted_first(page: Page, here: Site, san: San) -> None:
+    san.hosts["pve1"].active.clear()
+    san.hosts["pve1"].holders = (Holder("group", "old (2 volumes)", "dm-3"),)
+    dialog = await asks_to_retire(page, here)
+    await dialog.get_by_label("Type").fill(scene.wwid(2))
+    button = dialog.get_by_role("button", name="Retire it on every node")
+    await expect(button).to_be_disabled()
+    await dialog.get_by_label("Also although a volume group is on it").check()
+    await expect(button).to_be_enabled()
+
+
+async def test_work_that_stops_tells_what_was_done_and_why_and_goes_on(page: Page, here: Site, san: San) -> None:
+    san.size = 2 * GIB
+    san.fails["pve1", "ResizeMap"] = CannotTell("multipathd hangs")
+    await as_admin(page, here, "vms")
+    await page.get_by_role("button", name="Grow the LUN…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Grow it on every node").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("resizing the map failed: node pve1: multipathd hangs")
+    await expect(dialog.get_by_role("listitem").last).to_contain_text("failed pve1: resizing the map")
+    await picture(page, "storage-lun-halted")
+    await accessible(page)
+    await dialog.get_by_role("button", name="Look again").click()
+    await expect(dialog.get_by_role("listitem").nth(1)).to_contain_text("pve1: lets the map dm-3 grow")
+    await dialog.get_by_role("button", name="Grow it on every node").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("multipathd hangs")
+    san.fails.clear()
+    await dialog.get_by_role("button", name="Go on from there").click()
+    await expect(dialog.get_by_text("The LUN has 2 GiB on pve1.")).to_be_visible()
+
+
+async def test_a_node_that_does_not_tell_is_left_out_by_a_tick(page: Page, tmp_path: Path, san: San) -> None:
+    async with served(tmp_path, san, "pve1", "pve2") as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow the LUN…").click()
+        dialog = page.get_by_role("dialog")
+        button = dialog.get_by_role("button", name="Grow it on every node")
+        await expect(dialog.get_by_text("node pve2 does not tell")).to_be_visible()
+        await expect(button).to_be_disabled()
+        await dialog.get_by_label("Leave out pve2: it is really down").check()
+        await expect(button).to_be_enabled()
+
+
 async def test_settings_are_stored_and_a_storage_is_removed_unless_it_is_a_base(page: Page, here: Site) -> None:
     await as_admin(page, here, "vms")
     await page.get_by_role("button", name="Settings").click()
@@ -184,7 +283,7 @@ async def test_settings_are_stored_and_a_storage_is_removed_unless_it_is_a_base(
 async def test_an_auditor_sees_it_and_is_told_why_not_more(page: Page, here: Site) -> None:
     await signed_in(page, here, "#/storage/vms")
     await expect(row(page, "scratch")).to_be_visible()
-    for name in ("New volume", "Grow scratch", "Free scratch", "Remove", "New storage"):
+    for name in ("New volume", "Grow scratch", "Free scratch", "Grow the LUN", "Remove", "New storage"):
         await expect(page.get_by_role("button", name=name)).to_be_disabled()
     await expect(page.get_by_text("Only an admin may change this.")).to_be_visible()
 

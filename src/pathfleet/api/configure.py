@@ -19,7 +19,7 @@ from pathfleet.cluster.access import Role
 from pathfleet.cluster.config import Current, Plan
 from pathfleet.cluster.preview import Changed
 from pathfleet.core import configuration, schema
-from pathfleet.core.conf.lint import Finding
+from pathfleet.core.conf.lint import Diagnostic
 from pathfleet.core.property import Property
 
 Digest = Annotated[str, Meta(description="The digest that was read with what is changed; another one now is 409.")]
@@ -229,7 +229,7 @@ async def set_overrides(call: Call, body: OverridesChange) -> Changed:
     summary="What is wrong in a text, by line",
     tag="config",
 )
-async def lint(call: Call, body: Text) -> tuple[Finding, ...]:
+async def lint(call: Call, body: Text) -> tuple[Diagnostic, ...]:
     """Check a text as a change of the overrides would, and change nothing; any `error` would refuse it."""
     store = call.service.store
     current = await config.read(store)

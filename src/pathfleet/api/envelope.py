@@ -1,4 +1,4 @@
-"""Answers as they leave: `{"data": …}`, or `{"data": null, "errors": …, "message": …}` with the error's status."""
+"""Answers as they leave: `{"data": …}`, or `{"data": null, "errors", "message", "code"}` with the error's status."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ _LEVEL: Final = 5
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Why nothing was answered, or done. `errors`: what is wrong with which parameter."""
+    """Why nothing was answered, or done. `errors`: what is wrong with which parameter.
+
+    `code` is a word for programs, which never changes: of several errors with one status it tells which.
+    """
 
     data: None = None
     errors: dict[str, str] = {}
     message: str
+    code: str
 
 
 class JSONResponse(Response):
@@ -60,7 +64,9 @@ def failure(error: Exception) -> Response:
     """Return the response for an error; one that nobody foresaw is logged, and told without its details."""
     if not isinstance(error, PathfleetError):
         log.error("defect in=api", exc_info=error)
-        return _failed(500, Failure(message="this is a defect; the agent's log on this node tells more"))
+        return _failed(
+            500, Failure(message="this is a defect; the agent's log on this node tells more", code="defect")
+        )
     headers: dict[str, str] = {}
     match error:
         case Unauthorised():
@@ -69,7 +75,8 @@ def failure(error: Exception) -> Response:
             headers["retry-after"] = str(error.retry_seconds)
         case NotAllowed():
             headers["allow"] = ", ".join(error.allowed)
-    return _failed(error.status, Failure(message=str(error), errors=getattr(error, "errors", {})), headers)
+    body = Failure(message=str(error), errors=getattr(error, "errors", {}), code=error.code)
+    return _failed(error.status, body, headers)
 
 
 def _failed(status: int, body: Failure, headers: dict[str, str] | None = None) -> Response:

@@ -83,7 +83,7 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the form of every error, if an answer can still be given."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = msgspec.json.encode(Failure(message=msg))
+            body = msgspec.json.encode(Failure(message=msg, code="malformed"))
             headers = [
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),

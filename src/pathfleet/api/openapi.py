@@ -19,8 +19,8 @@ _REF: Final = "#/components/schemas/{name}"
 _FAILURE: Final = {"$ref": _REF.format(name=Failure.__name__)}
 _ABOUT: Final = """\
 What a cluster knows of its multipath maps. Every answer is `{"data": …}`; every error has the status that fits and \
-`{"data": null, "errors": {parameter: reason}, "message": …}`. Where a boolean is asked for, `1` and `0` will do; \
-a body may be JSON or a form.\
+`{"data": null, "errors": {parameter: reason}, "message": …, "code": …}`. Where a boolean is asked for, `1` and `0` \
+will do; a body may be JSON or a form.\
 """
 _SECURITY: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token of `pathfleet token add`."},

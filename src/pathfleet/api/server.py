@@ -19,7 +19,20 @@ import msgspec
 from starlette.responses import Response
 
 from pathfleet import web
-from pathfleet.api import cluster, config, doctor, events, metrics, nodes, openapi, sign_in, storage, volumes, work
+from pathfleet.api import (
+    cluster,
+    config,
+    doctor,
+    events,
+    luns,
+    metrics,
+    nodes,
+    openapi,
+    sign_in,
+    storage,
+    volumes,
+    work,
+)
 from pathfleet.api.application import application
 from pathfleet.api.auth import Doorkeeper
 from pathfleet.api.envelope import JSONResponse
@@ -56,6 +69,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *config.OPERATIONS,
     *doctor.OPERATIONS,
     *events.OPERATIONS,
+    *luns.OPERATIONS,
     *nodes.OPERATIONS,
     *sign_in.OPERATIONS,
     *storage.OPERATIONS,

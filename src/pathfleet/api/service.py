@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ class Service:
 
     `maps` returns what the node found last; `peers` asks other nodes, with the node's own secret.
     `executor` does what needs root here; `examine` is the doctor's look at this node.
+    `under_way`: the work on LUNs that ends whoever listens, by WWID.
     """
 
     node: str
@@ -32,3 +34,4 @@ class Service:
     executor: Executor
     examine: Callable[[], Awaitable[NodeFacts]]
     sessions: Sessions = field(default_factory=Sessions)
+    under_way: dict[str, asyncio.Task[object]] = field(default_factory=dict)

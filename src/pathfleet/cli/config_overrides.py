@@ -17,7 +17,7 @@ from pathfleet.cli.config_change import How, carry_out, change_options, print_te
 from pathfleet.cluster import config
 from pathfleet.cluster.config import BadOverrides, Current, Plan
 from pathfleet.core.conf import lint as linter
-from pathfleet.core.conf.lint import Finding
+from pathfleet.core.conf.lint import Diagnostic
 from pathfleet.errors import BadRequest, PathfleetError, SettingsError, StoreError
 from pathfleet.store import Store, open_store
 
@@ -113,7 +113,7 @@ def _store(ctx: click.Context, text: str, how: How) -> None:
 class Linted(Struct, frozen=True):
     """What was found in a text."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnostic, ...]
 
 
 @click.command()
@@ -131,7 +131,7 @@ def lint(ctx: click.Context, file: Path | None, output: str) -> None:
         ctx.exit(_EXIT_ERRORS)
 
 
-async def _linted(ctx: click.Context, text: str | None) -> tuple[Finding, ...]:
+async def _linted(ctx: click.Context, text: str | None) -> tuple[Diagnostic, ...]:
     try:
         async with open_store(local.settings(ctx).store_url) as store:
             current = await config.read(store)
@@ -145,7 +145,7 @@ async def _linted(ctx: click.Context, text: str | None) -> tuple[Finding, ...]:
         return linter.lint(text)
 
 
-def _print_findings(findings: Iterable[Finding], *, err: bool = False) -> None:
+def _print_findings(findings: Iterable[Diagnostic], *, err: bool = False) -> None:
     for found in findings:
         text = f"{found.line}:{found.column}: {found.severity}: {found.message} [{found.code}]"
         click.echo(render.clean(text), err=err)

@@ -108,6 +108,9 @@ Configure the whole cluster, one host first, then the others; and hear what is w
 
 def _over_http(cluster: Demo, host: str) -> str:
     return f"""
-Any host answers for all of them over HTTP; {host} at {cluster.address(host)}, with this token:
+Open {cluster.address(host)} in a browser, and sign in with this token; "Lab" there breaks things beside the matrix:
+  {cluster.secret}
+
+Any host answers for all of them over HTTP:
   export PATHFLEET_DEMO_TOKEN={cluster.secret}
   curl -H "Authorization: Bearer $PATHFLEET_DEMO_TOKEN" {cluster.address(host)}/api2/json/cluster/multipath/status"""

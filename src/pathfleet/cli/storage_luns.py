@@ -61,7 +61,7 @@ def grow(ctx: click.Context, lun: str, without: tuple[str, ...], output: str) ->
 @render.output_option()
 @click.pass_context
 def retire(ctx: click.Context, wwid: str, *, force: bool, without: tuple[str, ...], output: str) -> None:
-    """Take a LUN out of use on every node: its maps are flushed, it is allowed no longer, its paths are deleted.
+    """Take a LUN out of use on every node: its maps are flushed, its paths are deleted, it is allowed no longer.
 
     Refused while anything uses it, which is named, and while a node has no path to it. Its data is not touched.
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from pathfleet.cluster import rolling
 from pathfleet.core import configuration, node, render, storagecfg
-from pathfleet.core.conf.lint import Finding, lint
+from pathfleet.core.conf.lint import Diagnostic, lint
 from pathfleet.core.configuration import Configuration
 from pathfleet.core.render import DropIns
 from pathfleet.errors import BadRequest, Busy, Conflict, Malformed
@@ -30,7 +30,7 @@ class BadOverrides(BadRequest):
 
     code = "bad-overrides"
 
-    def __init__(self, findings: tuple[Finding, ...]) -> None:
+    def __init__(self, findings: tuple[Diagnostic, ...]) -> None:
         errors = [finding for finding in findings if finding.severity == "error"]
         super().__init__(
             {"content": "; ".join(f"line {error.line}: {error.message}" for error in errors)},
@@ -216,7 +216,7 @@ async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
         await rolling.begin(store, (await read(store)).wanted_digest, at_once=at_once)
 
 
-def check(current: Current, known: Mapping[str, str | None]) -> tuple[Finding, ...]:
+def check(current: Current, known: Mapping[str, str | None]) -> tuple[Diagnostic, ...]:
     """Return what is found in the overrides, given the LUNs and the nodes' versions."""
     return lint(
         current.overrides,

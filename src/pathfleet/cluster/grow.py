@@ -7,7 +7,8 @@ goes on when it is run again.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Final
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from pathfleet.core.volumes import Group
 from pathfleet.core.work import MapUse, Paths
 from pathfleet.errors import NotFound, PathfleetError, Refused
 from pathfleet.store import Store
+
+#: LVM takes its time, and whoever has the lock may keep it for so long.
+_TURN_SECONDS: Final = 60.0
 
 
 class Grown(Struct, frozen=True, rename="kebab"):
@@ -42,7 +46,7 @@ async def grow(
     leader = first if first in having else next(iter(having))
     async with AsyncExitStack() as locks:
         for storage in (await config.consumers(store)).get(wwid, []):
-            await locks.enter_async_context(store.lock(lock_name(storage)))
+            await locks.enter_async_context(changing(store, storage))
         group = await _resize_disk(nodes, wwid, leader, tell)
     if group is not None:
         others = [node for node in having if node != leader]
@@ -51,9 +55,9 @@ async def grow(
     return Grown(wwid, size, tuple(having), group)
 
 
-def lock_name(storage: str) -> str:
-    """Return the name of the lock under which the volumes of a storage are changed."""
-    return f"storage-{storage.lower()}"[:64]
+def changing(store: Store, storage: str) -> AbstractAsyncContextManager[None]:
+    """Hold the lock under which the volumes of a storage are changed. Raises StoreError."""
+    return store.lock(f"storage-{storage.lower()}"[:64], wait_seconds=_TURN_SECONDS)
 
 
 async def _having(store: Store, nodes: Nodes, wwid: str, tell: Tell, without: Collection[str]) -> dict[str, MapUse]:

@@ -8,8 +8,9 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
+from pathfleet.core.storagechange import Unfit
 from pathfleet.core.work import Task
-from pathfleet.errors import BadRequest, PathfleetError
+from pathfleet.errors import PathfleetError
 from pathfleet.store import Store
 
 R = TypeVar("R")
@@ -41,13 +42,11 @@ class Stopped(PathfleetError):
 
 
 async def names(store: Store, without: Collection[str] = ()) -> list[str]:
-    """Return the nodes of the cluster but those left out. Raises BadRequest for one that is none; StoreError."""
+    """Return the nodes of the cluster but those left out. Raises Unfit for one that is none; StoreError."""
     known = (await store.members()).nodes
     for name in without:
         if name not in known:
-            raise BadRequest(
-                {"without": f"there is no node {name!r}; there are: {', '.join(sorted(known)) or 'none'}"}
-            )
+            raise Unfit({"without": f"there is no node {name!r}; there are: {', '.join(sorted(known)) or 'none'}"})
     return sorted({*known} - {*without})
 
 

@@ -1,4 +1,4 @@
-"""A LUN leaves the cluster: nobody uses it, every map is flushed, it is allowed no longer, its paths are gone.
+"""A LUN leaves the cluster: nobody uses it, every map is flushed, its paths are gone, it is allowed no longer.
 
 Only multipathd takes a map away, and only one that has a path: what waits in a map without one would be lost. Every
 step may be done again, so what was interrupted goes on when it is run again.
@@ -47,17 +47,19 @@ async def retire(
     was changed; NotFound; Stopped, which says which node failed and why; StoreError.
     """
     where = await names(store, without)
-    await _refuse_storages(store, wwid)
+    await refuse_storages(store, wwid)
     uses = await _unused(nodes, wwid, where, tell, force=force)
     paths = await _flush(nodes, wwid, [node for node, use in uses.items() if use.device], tell)
-    was_allowed = await _disallow(store, wwid, tell)
     retired = await _delete(nodes, wwid, where, paths, tell)
+    # Only now: each node applies it by a reconfigure, in which multipathd makes a map of paths that are still there.
+    was_allowed = await _disallow(store, wwid, tell)
     if not (paths or was_allowed or retired.paths):
         raise NotFound(f"no node has LUN {wwid}, and it is not on the allow-list: there is nothing to retire")
     return retired
 
 
-async def _refuse_storages(store: Store, wwid: str) -> None:
+async def refuse_storages(store: Store, wwid: str) -> None:
+    """Raise InUse for a LUN that a storage lies on."""
     storages = tuple((await config.consumers(store)).get(wwid, ()))
     if storages:
         raise InUse(
@@ -73,6 +75,14 @@ async def _unused(nodes: Nodes, wwid: str, where: list[str], tell: Tell, *, forc
     uses, errors = await ask(nodes, where, work.Holders(wwid))
     if errors:
         raise stop("asking who uses the LUN", errors, tell)
+    refuse_used(wwid, uses, force=force)
+    for node, use in uses.items():
+        tell(Step(node, "nobody uses it" if use.device else "has no map of it"))
+    return uses
+
+
+def refuse_used(wwid: str, uses: Mapping[str, MapUse], *, force: bool) -> None:
+    """Raise InUse for a LUN that somebody uses, and Refused for one whose map has no path, on any of the nodes."""
     users = {node: use.users for node, use in uses.items() if use.users}
     if users:
         told = "; ".join(f"node {node}: {', '.join(map(str, holders))}" for node, holders in users.items())
@@ -91,9 +101,6 @@ async def _unused(nodes: Nodes, wwid: str, where: list[str], tell: Tell, *, forc
             found,
             (),
         )
-    for node, use in uses.items():
-        tell(Step(node, "nobody uses it" if use.device else "has no map of it"))
-    return uses
 
 
 async def _flush(nodes: Nodes, wwid: str, where: list[str], tell: Tell) -> dict[str, Paths]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from pathfleet.cluster import config
-from pathfleet.cluster.grow import lock_name
+from pathfleet.cluster.grow import changing
 from pathfleet.cluster.nodes import Nodes
 from pathfleet.core import configuration, storagecfg, storagechange, volumes, work
 from pathfleet.core.storagecfg import Storage, Storages
@@ -95,7 +95,7 @@ async def make(store: Store, nodes: Nodes, plan: Plan, *, digest: str | None = N
     Raises Refused and its kinds where the LUN holds data, is not allowed or has a single path, Conflict, StoreError,
     and what the node's executor raises; then the storage is not added.
     """
-    async with store.lock(lock_name(plan.name)):
+    async with changing(store, plan.name):
         current = await read(store)
         storagechange.add(current.text, "lvm", plan.name, plan.properties)
         wwid = storagechange.base_of(current.storages.storages, plan.base)

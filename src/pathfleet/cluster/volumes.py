@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pathfleet.cluster import nodes as cluster_nodes
 from pathfleet.cluster import storage
-from pathfleet.cluster.grow import lock_name
+from pathfleet.cluster.grow import changing
 from pathfleet.cluster.nodes import Nodes, Step, Tell, ask
 from pathfleet.cluster.retire import InUse
 from pathfleet.core import volumes, work
@@ -62,7 +62,7 @@ class Volumes:
         """Make a volume; it is empty, and active nowhere."""
         place = await storage.on_node(self._store, name, self._here)
         group = storage.group_of(place)
-        async with self._store.lock(lock_name(name)):
+        async with changing(self._store, name):
             taken = await self._nodes.do(self._here, work.Volumes(group))
             chosen, tags = wanted.named(volume.name for volume in taken.volumes)
             volumes.check_names(group, chosen)
@@ -72,7 +72,7 @@ class Volumes:
         """Let a volume grow, on the node where it is active, and let other such nodes see it."""
         place, name = await self._found(volid)
         group = storage.group_of(place)
-        async with self._store.lock(lock_name(place.id)):
+        async with changing(self._store, place.id):
             active = await self._active_on(place, name, without)
             there = self._here if self._here in active or not active else active[0]
             grown = await self._nodes.do(there, work.ResizeVolume(group, name, size))
@@ -88,7 +88,7 @@ class Volumes:
         """
         place, name = await self._found(volid)
         group = storage.group_of(place)
-        async with self._store.lock(lock_name(place.id)):
+        async with changing(self._store, place.id):
             if active := [node for node in await self._active_on(place, name, without) if node != self._here]:
                 raise InUse(
                     f"volume {volid} is active on node {', '.join(active)}; nothing was changed: deactivate it there",
@@ -104,7 +104,7 @@ class Volumes:
                 await self._nodes.do(self._here, work.RenameVolume(group, name, doomed))
                 tell(Step(self._here, f"volume {name} is called {doomed} until it is overwritten"))
         await self._overwrite(group, doomed, tell)
-        async with self._store.lock(lock_name(place.id)):
+        async with changing(self._store, place.id):
             await self._nodes.do(self._here, work.RemoveVolume(group, doomed))
         tell(Step(self._here, f"volume {name} is overwritten and freed"))
 

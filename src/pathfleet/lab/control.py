@@ -88,16 +88,19 @@ class Control:
     def answer(self, line: bytes) -> Answer:
         """Do what a question asks. Never raises for what the question says."""
         try:
-            question = msgspec.json.decode(line, type=Question)
-            self._do(question)
+            return self.do(msgspec.json.decode(line, type=Question))
         except (PathfleetError, ValueError, RecursionError) as error:
             return Answer(error=str(error))
+
+    def do(self, question: Question) -> Answer:
+        """Do what a question asks. Raises SettingsError for what it says, ValueError for its timeline."""
+        if question.do != "show":
+            self._change(question)
+            self._changed()
         return Answer(self._san.components(), tuple(self._san.applied))
 
-    def _do(self, question: Question) -> None:
+    def _change(self, question: Question) -> None:
         match question.do:
-            case "show":
-                return
             case "break":
                 inflict(self._san, question.fault, question.component, question.value)
             case "mend":
@@ -108,7 +111,6 @@ class Control:
                 timeline.load(question.text).start(self._san)
             case other:
                 raise SettingsError(f"a lab cannot {other!r}")
-        self._changed()
 
     def _mend_all(self) -> None:
         """End the latest fault first, as it may hide what an earlier one is about."""

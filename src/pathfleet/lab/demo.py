@@ -2,8 +2,8 @@
 
 `directory` holds all of it: `HOST.toml` are the settings with which every command looks at that host, `store/` the
 store, `control` the socket through which `control.ask` breaks and mends things. Each host has its API, on a port of
-loopback of its own, and applies the cluster's configuration to its files in `etc/`; in a large lab only the first ones
-have an API, and none applies anything.
+loopback of its own and with the operations of `panel`, and applies the cluster's configuration to its files in `etc/`;
+in a large lab only the first ones have an API, and none applies anything.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from pathfleet.agent.baseline import Baseline
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.follow import Follower
 from pathfleet.agent.loop import Agent
+from pathfleet.api.server import OPERATIONS
 from pathfleet.cluster.access import Access, Role
 from pathfleet.errors import SettingsError
+from pathfleet.lab import panel
 from pathfleet.lab.control import Control
 from pathfleet.lab.node import Node
 from pathfleet.lab.san import San
@@ -73,6 +75,7 @@ class Demo:
             files=directory / "etc",
             on_store=self._on_store,
         )
+        self._control = Control(self.san, directory / "control", self._write_sysfs)
 
     @classmethod
     def prepared(cls, topology: Topology, directory: Path) -> Self:
@@ -95,9 +98,8 @@ class Demo:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run everything inside this context. Raises SettingsError where a socket cannot be had."""
-        control = Control(self.san, self._directory / "control", self._write_sysfs)
         self._write_sysfs()
-        async with control.serving(), self.san.running(), asyncio.TaskGroup() as tasks:
+        async with self._control.serving(), self.san.running(), asyncio.TaskGroup() as tasks:
             gc.collect()
             gc.freeze()  # the lab stays: to look through it again and again costs seconds where it is large
             hosts = [tasks.create_task(self._member(node)) for node in self.san.nodes.values()]
@@ -197,7 +199,13 @@ class Demo:
         )
         settings = self._settings(node.name)
         if node.name in self._ports:
-            return Member(settings, collector, uevents=node.uevents, notifier=Notifier(None)).agent
+            return Member(
+                settings,
+                collector,
+                uevents=node.uevents,
+                notifier=Notifier(None),
+                operations=(*OPERATIONS, *panel.operations(self._control, self.san)),
+            ).agent
         store = open_store(settings.store_url, node=node.name)
         return Agent(store, collector, uevents=node.uevents, notifier=Notifier(None))
 

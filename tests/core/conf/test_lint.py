@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from pathfleet.core.conf.lint import FINDINGS_LIMIT, SIZE_LIMIT, Finding, lint
+from pathfleet.core.conf.lint import FINDINGS_LIMIT, SIZE_LIMIT, Diagnostic, lint
 from pathfleet.core.conf.syntax import Tree, parse, render
 from pathfleet.lab import configuration
 from tests.core.conf.texts import flat, hostile, nearly_right, trees
@@ -17,11 +17,11 @@ def read(name: str) -> str:
     return (DATA / name).read_text("utf-8")
 
 
-def errors(findings: tuple[Finding, ...]) -> list[str]:
+def errors(findings: tuple[Diagnostic, ...]) -> list[str]:
     return [each.code for each in findings if each.severity == "error"]
 
 
-def warnings(findings: tuple[Finding, ...]) -> list[str]:
+def warnings(findings: tuple[Diagnostic, ...]) -> list[str]:
     return [each.code for each in findings if each.severity == "warning"]
 
 

@@ -26,12 +26,13 @@ export interface Asked<B = never> {
   signal?: AbortSignal;
 }
 
-/** Why there is no answer. `status` 0: nobody answered; `errors`: what is wrong with which parameter. */
+/** Why there is no answer. `status` 0: nobody answered; `errors`: what is wrong with which parameter; `code`: which error. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
     readonly errors: Record<string, string> = {},
+    readonly code = "",
   ) {
     super(message);
   }
@@ -118,8 +119,8 @@ async function ask(method: string, path: string, asked: Asked<unknown>): Promise
 
 async function failure(response: Response): Promise<ApiError> {
   try {
-    const said = (await response.json()) as { message?: string; errors?: Record<string, string> };
-    return new ApiError(response.status, said.message ?? response.statusText, said.errors);
+    const said = (await response.json()) as Partial<Schema["Failure"]>;
+    return new ApiError(response.status, said.message ?? response.statusText, said.errors, said.code);
   } catch {
     return new ApiError(response.status, `${response.status} ${response.statusText}`);
   }

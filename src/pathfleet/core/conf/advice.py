@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from pathfleet.core.conf.finding import Finding, error, warning
+from pathfleet.core.conf.diagnostic import Diagnostic, error, warning
 from pathfleet.core.conf.keywords import KEYWORDS, SECTION_SINCE, Keyword, Place, canonical
 from pathfleet.core.conf.syntax import Assignment, Section
 
@@ -35,7 +35,7 @@ def release(version: str) -> Release:
     return tuple(map(int, [*version.split("."), "0", "0"][:3]))
 
 
-def advice(section: Section, place: Place, cluster: Cluster) -> Iterator[Finding]:
+def advice(section: Section, place: Place, cluster: Cluster) -> Iterator[Diagnostic]:
     """Yield what there is to say about a section and its keywords, but not about the sections within it."""
     yield from _section_since(section, place, cluster)
     for entry in section.assignments:
@@ -55,7 +55,7 @@ def advice(section: Section, place: Place, cluster: Cluster) -> Iterator[Finding
             )
 
 
-def _section_since(section: Section, place: Place, cluster: Cluster) -> Iterator[Finding]:
+def _section_since(section: Section, place: Place, cluster: Cluster) -> Iterator[Diagnostic]:
     since = SECTION_SINCE.get(place)
     if since is None or (cluster.oldest is not None and cluster.oldest >= release(since)):
         return
@@ -68,7 +68,7 @@ def _section_since(section: Section, place: Place, cluster: Cluster) -> Iterator
     )
 
 
-def _by_release(entry: Assignment, keyword: Keyword, cluster: Cluster) -> Iterator[Finding]:
+def _by_release(entry: Assignment, keyword: Keyword, cluster: Cluster) -> Iterator[Diagnostic]:
     since = keyword.since
     if since is not None and cluster.oldest is not None and cluster.oldest < release(since):
         yield warning(
@@ -88,7 +88,7 @@ def _by_release(entry: Assignment, keyword: Keyword, cluster: Cluster) -> Iterat
         )
 
 
-def _fixed(entry: Assignment, place: Place, value: str) -> Iterator[Finding]:
+def _fixed(entry: Assignment, place: Place, value: str) -> Iterator[Diagnostic]:
     if entry.keyword == "user_friendly_names" and value == "yes":
         device = place == ("devices", "device")
         yield (warning if device else error)(
@@ -103,7 +103,7 @@ def _fixed(entry: Assignment, place: Place, value: str) -> Iterator[Finding]:
         )
 
 
-def _hangs(entry: Assignment, value: str) -> Iterator[Finding]:
+def _hangs(entry: Assignment, value: str) -> Iterator[Diagnostic]:
     queues = (
         (entry.keyword == "no_path_retry" and value == "queue")
         or (entry.keyword == "features" and "queue_if_no_path" in value.split())

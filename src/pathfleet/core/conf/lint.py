@@ -11,12 +11,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathfleet.core.conf import keywords
 from pathfleet.core.conf.advice import Cluster, advice, releases
 from pathfleet.core.conf.blacklist import hidden, hide_everything
-from pathfleet.core.conf.finding import Finding, Severity, error, warning
+from pathfleet.core.conf.diagnostic import Diagnostic, Severity, error, warning
 from pathfleet.core.conf.keywords import IDENTITY, KEYWORDS, PLACES, RENAMED, Keyword, Place
 from pathfleet.core.conf.syntax import Assignment, Section, Tree, parse
 from pathfleet.core.conf.values import near
 
-__all__ = ["FINDINGS_LIMIT", "SIZE_LIMIT", "Finding", "Severity", "lint"]
+__all__ = ["FINDINGS_LIMIT", "SIZE_LIMIT", "Diagnostic", "Severity", "lint"]
 
 #: Bytes of a text; every node parses it, and stores keep it whole.
 SIZE_LIMIT = 256 * 1024
@@ -26,16 +26,16 @@ FINDINGS_LIMIT = 500
 
 def lint(
     text: str, *, versions: Sequence[str] = (), allow_listed: Collection[str] = (), fencing: bool = False
-) -> tuple[Finding, ...]:
+) -> tuple[Diagnostic, ...]:
     """Return what is found in the overrides text, by line; never raises.
 
     `versions` are the cluster's releases of multipath-tools, `allow_listed` the WWIDs that its configuration names;
     `fencing`: a node whose I/O hangs is reset by the others.
     """
     if len(text) > SIZE_LIMIT or len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
-        return (Finding("too-big", "error", 1, 1, f"the text has more than {SIZE_LIMIT // 1024} KiB; shorten it"),)
+        return (Diagnostic("too-big", "error", 1, 1, f"the text has more than {SIZE_LIMIT // 1024} KiB; shorten it"),)
     tree = parse(text)
-    found = [Finding(each.code, "error", each.line, each.column, each.message) for each in tree.problems]
+    found = [Diagnostic(each.code, "error", each.line, each.column, each.message) for each in tree.problems]
     found += _trailing_blanks(text)
     found += _until_enough(_outermost(tree, Cluster(*releases(versions), fencing)))
     found += _repeated_aliases(tree)
@@ -44,7 +44,7 @@ def lint(
     return tuple(sorted(told, key=lambda each: (each.line, each.column, each.severity)))
 
 
-def _until_enough(findings: Iterator[Finding]) -> Iterator[Finding]:
+def _until_enough(findings: Iterator[Diagnostic]) -> Iterator[Diagnostic]:
     """A text with that many errors is refused anyway, and looking for what was meant takes time."""
     errors = 0
     while errors < FINDINGS_LIMIT and (finding := next(findings, None)) is not None:
@@ -52,14 +52,16 @@ def _until_enough(findings: Iterator[Finding]) -> Iterator[Finding]:
         yield finding
 
 
-def _trailing_blanks(text: str) -> Iterator[Finding]:
+def _trailing_blanks(text: str) -> Iterator[Diagnostic]:
     for number, line in enumerate(text.split("\n"), start=1):
         kept = len(line.rstrip(" \t\r"))
         if kept < len(line):
-            yield Finding("trailing-blanks", "warning", number, kept + 1, "blanks at the end of the line are trimmed")
+            yield Diagnostic(
+                "trailing-blanks", "warning", number, kept + 1, "blanks at the end of the line are trimmed"
+            )
 
 
-def _outermost(tree: Tree, cluster: Cluster) -> Iterator[Finding]:
+def _outermost(tree: Tree, cluster: Cluster) -> Iterator[Diagnostic]:
     seen: dict[str, int] = {}
     for section in tree.sections:
         if section.name == "defaults":
@@ -79,7 +81,7 @@ def _outermost(tree: Tree, cluster: Cluster) -> Iterator[Finding]:
         yield from _section(section, (), cluster)
 
 
-def _section(section: Section, around: Place, cluster: Cluster) -> Iterator[Finding]:
+def _section(section: Section, around: Place, cluster: Cluster) -> Iterator[Diagnostic]:
     place = (*around, section.name)
     if place not in KEYWORDS:
         if section.name:  # a brace without a name is a problem already
@@ -97,7 +99,7 @@ def _section(section: Section, around: Place, cluster: Cluster) -> Iterator[Find
             yield from _assignment(entry, place, lines)
 
 
-def _unknown_section(section: Section, around: Place) -> Finding:
+def _unknown_section(section: Section, around: Place) -> Diagnostic:
     name = section.name
     inside = f"in {around[-1]}" if around else "at the outermost level"
     homes = [place[:-1] for place in KEYWORDS if place[-1] == name]
@@ -117,7 +119,7 @@ def _unknown_section(section: Section, around: Place) -> Finding:
     )
 
 
-def _assignment(entry: Assignment, place: Place, lines: dict[str, int]) -> Iterator[Finding]:
+def _assignment(entry: Assignment, place: Place, lines: dict[str, int]) -> Iterator[Diagnostic]:
     keyword = KEYWORDS[place].get(entry.keyword)
     if keyword is None:
         yield _unknown_keyword(entry, place)
@@ -133,7 +135,7 @@ def _assignment(entry: Assignment, place: Place, lines: dict[str, int]) -> Itera
     yield from _value(entry, keyword)
 
 
-def _value(entry: Assignment, keyword: Keyword) -> Iterator[Finding]:
+def _value(entry: Assignment, keyword: Keyword) -> Iterator[Diagnostic]:
     why = keyword.kind.why_not(entry.value)
     if why is not None:
         shown = entry.value if len(entry.value) <= 80 else entry.value[:80] + "…"
@@ -144,7 +146,7 @@ def _value(entry: Assignment, keyword: Keyword) -> Iterator[Finding]:
         )
 
 
-def _unknown_keyword(entry: Assignment, place: Place) -> Finding:
+def _unknown_keyword(entry: Assignment, place: Place) -> Diagnostic:
     name, here = entry.keyword, " ".join(place)
     homes = keywords.places_of(name)
     if any(inner[-1] == name for inner in KEYWORDS):
@@ -168,7 +170,7 @@ def _identity(section: Section, place: Place) -> tuple[str, ...]:
     return tuple(section.value(keyword) or "" for keyword in IDENTITY[place])
 
 
-def _identified(section: Section, place: Place) -> Iterator[Finding]:
+def _identified(section: Section, place: Place) -> Iterator[Diagnostic]:
     """A section that does not say what it is for."""
     if place not in IDENTITY:
         return
@@ -185,7 +187,7 @@ def _identified(section: Section, place: Place) -> Iterator[Finding]:
     )
 
 
-def _repeated(section: Section, place: Place, identities: dict[tuple[str, ...], int]) -> Iterator[Finding]:
+def _repeated(section: Section, place: Place, identities: dict[tuple[str, ...], int]) -> Iterator[Diagnostic]:
     inner = (*place, section.name)
     if inner not in IDENTITY or not any(_identity(section, inner)):
         return
@@ -200,7 +202,7 @@ def _repeated(section: Section, place: Place, identities: dict[tuple[str, ...], 
     identities.setdefault(identity, section.line)
 
 
-def _repeated_aliases(tree: Tree) -> Iterator[Finding]:
+def _repeated_aliases(tree: Tree) -> Iterator[Diagnostic]:
     owners: dict[str, str] = {}
     luns = [lun for section in tree.sections if section.name == "multipaths" for lun in section.sections]
     for lun in luns:
@@ -215,7 +217,7 @@ def _repeated_aliases(tree: Tree) -> Iterator[Finding]:
                 )
 
 
-def _blacklisted(tree: Tree, allow_listed: Collection[str]) -> Iterator[Finding]:
+def _blacklisted(tree: Tree, allow_listed: Collection[str]) -> Iterator[Diagnostic]:
     for each in hidden(tree, allow_listed):
         luns = ", ".join(each.wwids[:3]) + (f" and {len(each.wwids) - 3} more" if len(each.wwids) > 3 else "")
         if each.sure:

@@ -11,7 +11,7 @@ from pathfleet.core.conf.syntax import Assignment, Section
 Severity = Literal["error", "warning"]
 
 
-class Finding(Struct, frozen=True, rename="kebab"):
+class Diagnostic(Struct, frozen=True, rename="kebab"):
     """One thing found: an error refuses the text, a warning informs.
 
     `code` is stable; lines and columns count from 1, in characters. The message says what happens, and what to write.
@@ -24,11 +24,11 @@ class Finding(Struct, frozen=True, rename="kebab"):
     message: str
 
 
-def error(entry: Assignment | Section, code: str, message: str) -> Finding:
+def error(entry: Assignment | Section, code: str, message: str) -> Diagnostic:
     """Return what refuses a text, at the place of an entry."""
-    return Finding(code, "error", entry.line, entry.column, message)
+    return Diagnostic(code, "error", entry.line, entry.column, message)
 
 
-def warning(entry: Assignment | Section, code: str, message: str) -> Finding:
+def warning(entry: Assignment | Section, code: str, message: str) -> Diagnostic:
     """Return what informs, at the place of an entry."""
-    return Finding(code, "warning", entry.line, entry.column, message)
+    return Diagnostic(code, "warning", entry.line, entry.column, message)
