@@ -164,6 +164,15 @@ async def test_a_map_is_taken_away_by_its_name_since_multipathd_does_not_know_th
         await host.executor.do(work.Flush(WWID))
 
 
+async def test_a_map_grows_by_its_name(host: Host) -> None:
+    (host.node.sysfs / "block/dm-3/dm/name").write_text("vmstore\n")
+    for device in ("sda", "sdb"):
+        host.grow_paths(2 << 30, device)
+    host.answers("resize map vmstore", "fail\n")
+    with pytest.raises(Refused, match="'fail' to `resize map vmstore`"):
+        await host.executor.do(work.ResizeMap(WWID))
+
+
 async def test_paths_are_deleted_after_the_flush_and_not_before(host: Host) -> None:
     with pytest.raises(Busy, match="flush it first"):
         await host.executor.do(work.DeletePaths(WWID))

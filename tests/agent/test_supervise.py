@@ -57,6 +57,21 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_defect_and_ends_nothing
     assert told == ["cancelled, though nobody asked for that"]
 
 
+async def test_a_group_that_fails_leaves_no_cancellation_behind_for_the_next_turn() -> None:
+    counts: list[int] = []
+
+    async def body() -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        counts.append(this.cancelling())
+        if len(counts) < 3:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Body(StoreUnavailable("away"))())
+
+    await for_ever("x", body)
+    assert counts == [0, 0, 0]
+
+
 async def test_only_a_signal_ends_a_process_without_an_error() -> None:
     async def signalled() -> None:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -26,6 +26,7 @@ NODES = 3
 LUNS = 4
 SIZE_MIB = 128
 HEALTHY_SECONDS = 180
+ROLL_SECONDS = 180
 #: The name of a card in every guest, and the network that it leads to.
 LANS = {"fabric-a": "10.77.0", "fabric-b": "10.78.0", "cluster": "10.79.0"}
 ARRAY = 1
@@ -78,6 +79,17 @@ class Cluster:
     def all_optimal(self) -> str:
         """Return the condition that every node has every LUN, all paths usable."""
         return f"len(cells) == {len(self.nodes)} and {all_are('optimal')}"
+
+    def in_force(self) -> None:
+        """Wait until every node has what the cluster's configuration says."""
+        deadline = time.monotonic() + ROLL_SECONDS
+        while True:
+            said = self.nodes[-1].pathfleet("config status -o json", check=False)
+            # anything else is trouble with the store, which passes
+            if said.startswith("{") and all(row["state"] == "in-force" for row in json.loads(said)["nodes"]):
+                return
+            assert time.monotonic() < deadline, f"not within {ROLL_SECONDS} s: {said}"
+            time.sleep(1)
 
 
 def all_are(state: str, node: str | None = None) -> str:

@@ -10,6 +10,7 @@ from tests.vm import image, machine
 from tests.vm_cluster import cluster as clusters
 from tests.vm_cluster import keep
 from tests.vm_cluster.cluster import Cluster
+from tests.vm_cluster.storages import SHARED, OnLun, allocate, known
 
 HERE = Path(__file__).parent
 KEPT_AT = os.environ.get("PATHFLEET_VM_CLUSTER_KEEP")
@@ -44,9 +45,39 @@ def running() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(running: Cluster) -> Iterator[Cluster]:
-    """The cluster with all cells optimal, before the test and after it."""
+    """The cluster with all cells optimal; after the test, its fabrics are whole again."""
     running.nodes[0].until(running.all_optimal(), clusters.HEALTHY_SECONDS)
     yield running
     for node in running.nodes:
         clusters.restore(node)
-    running.nodes[0].until(running.all_optimal(), clusters.HEALTHY_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def luns(running: Cluster) -> str:
+    """The storage whose volumes are the LUNs; it stays."""
+    if "san" not in known(running.nodes[0]):
+        running.nodes[0].pathfleet("storage add multipath san")
+    return "san"
+
+
+@pytest.fixture(scope="session")
+def shared(running: Cluster, luns: str) -> OnLun:
+    """The storage that all nodes share, on a LUN that waits for paths as long as it takes; it stays."""
+    first = running.nodes[0]
+    if SHARED.name not in known(first):
+        SHARED.allow(first)
+        first.pathfleet(f"config lun set {SHARED.wwid} no-path-retry=queue")
+        running.in_force()
+        said = SHARED.add(first, luns)
+        assert "is made" in said, said
+    return SHARED
+
+
+@pytest.fixture
+def volume(cluster: Cluster, shared: OnLun) -> Iterator[str]:
+    """A volume that one node allocates."""
+    name = allocate(cluster.nodes[0], shared)
+    yield name
+    for node in cluster.nodes:  # by LVM itself, which is quicker in an emulated guest
+        node.guest.run(f"lvchange -an {shared.name}/{name.partition(':')[2]}", check=False)
+    cluster.nodes[0].pathfleet(f"storage free {name}")

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.vm.guest import target
-from tests.vm_cluster.cluster import Cluster, Node, say
+from tests.vm_cluster.cluster import ROLL_SECONDS, Cluster, Node, say
 
-ROLL_SECONDS = 180
 LUN = target.wwid(1)
 HARMFUL = 'blacklist {\n wwid ".*"\n}\n'
 
@@ -20,17 +19,7 @@ def configured(cluster: Cluster) -> Iterator[Cluster]:
     cluster.nodes[0].pathfleet(f"config lun add {LUN} --alias archive")
     yield cluster
     cluster.nodes[0].pathfleet(f"config lun remove {LUN}", check=False)
-
-
-def in_force(node: Node) -> None:
-    """Wait until every node has what the cluster's files say."""
-    deadline = time.monotonic() + ROLL_SECONDS
-    while True:
-        said = json.loads(node.pathfleet("config status -o json"))
-        if all(row["state"] == "in-force" for row in said["nodes"]):
-            return
-        assert time.monotonic() < deadline, f"not within {ROLL_SECONDS} s: {json.dumps(said, indent=1)}"
-        time.sleep(1)
+    cluster.in_force()
 
 
 def names(node: Node) -> dict[str, str]:
@@ -40,7 +29,7 @@ def names(node: Node) -> dict[str, str]:
 
 def test_a_lun_named_on_one_node_has_its_name_on_all(configured: Cluster) -> None:
     began = time.monotonic()
-    in_force(configured.nodes[-1])
+    configured.in_force()
     say(f"a LUN named: in force on all nodes after {time.monotonic() - began:.1f} s")
     assert [names(node)[LUN] for node in configured.nodes] == ["archive"] * len(configured.nodes)
 
@@ -49,7 +38,7 @@ def test_a_harmful_override_let_past_the_linter_is_undone_where_it_came_first_an
     configured: Cluster,
 ) -> None:
     first = configured.nodes[0]
-    in_force(first)
+    configured.in_force()
     before = [node.guest.run("cat /etc/multipath/conf.d/*").stdout for node in configured.nodes]
     maps = [names(node) for node in configured.nodes]
     first.guest.put(HARMFUL.encode(), "/root/harmful.conf")
@@ -65,4 +54,4 @@ def test_a_harmful_override_let_past_the_linter_is_undone_where_it_came_first_an
         assert [names(node) for node in configured.nodes] == maps
     finally:
         first.guest.run("storefile remove multipath-overrides.conf", deadline=60)
-    in_force(first)
+    configured.in_force()

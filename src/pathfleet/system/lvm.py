@@ -25,9 +25,11 @@ SEARCH_PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 #: What a WWID may have in it to stand in LVM's regular expressions as it is.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_:-]+")
+#: LVM's hints, kept by each node for itself, know nothing of a disk that another node made.
+_NO_HINTS: Final = 'hints="none"'
 
 
-def config(avoided: Iterable[str] = ()) -> str:
+def config(avoided: Iterable[str] = (), more: str = "") -> str:
     """Return what is laid over lvm.conf: only maps count, without those `avoided`, and are called by their WWID.
 
     A list of devices (lvmdevices(8)) would take the filter's place, so there is none.
@@ -36,7 +38,7 @@ def config(avoided: Iterable[str] = ()) -> str:
     accepted = f'[ {refused}"a|^{BY_ID}|", "r|.*|" ]'
     return (
         f"devices {{ use_devicesfile=0 filter={accepted} global_filter={accepted}"
-        f' preferred_names=[ "^{BY_ID}" ] multipath_component_detection=1 }}'
+        f' preferred_names=[ "^{BY_ID}" ] multipath_component_detection=1 {more} }}'
     )
 
 
@@ -57,7 +59,9 @@ class LVM:
 
     def __init__(self, run: Runner = program.ended, *, avoided: Collection[str] = ()) -> None:
         self._run = run
-        self._config = config(avoided)
+        self._config = config(avoided, _NO_HINTS)
+        # vgcreate reads no hints, and lets the node's own LVM commands forget theirs
+        self._making = config(avoided)
 
     def avoiding(self, wwids: Iterable[str]) -> LVM:
         """Return an LVM that does not look at the maps of these LUNs."""
@@ -92,12 +96,17 @@ class LVM:
         await self._refuse_name_in_use(name)
         path = volumes.map_path(wwid)
         # in one command, so that nothing that ends it leaves half of it
-        await self._change("vgcreate", "--metadatasize", _METADATA, "--setautoactivation", "n", name, path)
+        await self._change(
+            "vgcreate", "--metadatasize", _METADATA, "--setautoactivation", "n", name, path, over=self._making
+        )
         return await self.group(name)
 
     async def _refuse_name_in_use(self, name: str) -> None:
         """Look at all disks of the node, not only at maps: two groups of one name are trouble everywhere."""
-        done = await self._ended("vgs", "--reportformat", "json", "-o", "vg_name", seconds=_READ_SECONDS)
+        everywhere = f"devices {{ {_NO_HINTS} }}"
+        done = await self._ended(
+            "vgs", "--reportformat", "json", "--config", everywhere, "-o", "vg_name", seconds=_READ_SECONDS
+        )
         if re.search(rf'"vg_name":"{re.escape(name)}"', done.out):
             raise Busy(f"there is a volume group {name} on this node already (`vgs`); choose another name")
 
@@ -163,8 +172,8 @@ class LVM:
             raise CannotTell(f"LVM cannot tell: `{command}` ended with {done.code}, saying: {done.said}")
         return done.out
 
-    async def _change(self, command: str, *arguments: str) -> None:
-        done = await self._ended(command, "--config", self._config, *arguments, seconds=_CHANGE_SECONDS)
+    async def _change(self, command: str, *arguments: str, over: str | None = None) -> None:
+        done = await self._ended(command, "--config", over or self._config, *arguments, seconds=_CHANGE_SECONDS)
         if done.code != 0:
             raise Refused(f"LVM does not do it: `{command}` ended with {done.code}, saying: {done.said}")
 

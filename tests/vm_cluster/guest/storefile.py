@@ -11,7 +11,8 @@ from pathfleet.store import open_store
 
 
 async def main(name: str, content: bytes | None) -> None:
-    async with open_store(load().store_url) as store:
+    settings = load()
+    async with open_store(settings.store_url, node=settings.node) as store:
         found = await store.read(name)
         await store.swap(name, content, found.revision if found else None)
 
