@@ -176,8 +176,8 @@ async def test_a_lun_is_retired_when_nobody_uses_it(cluster: Cluster) -> None:
     assert (await cluster.run("retire", WWID)).out.splitlines() == [
         "a: nobody uses it",
         "a: the map is flushed and gone",
-        "cluster: off the allow-list: each node applies that by itself",
         "a: paths sda sdb are deleted",
+        "cluster: off the allow-list: each node applies that by itself",
         f"LUN {WWID} is gone from a: unmap it on the array now",
     ]
 

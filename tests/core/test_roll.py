@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathfleet.core.applied import Applied
-from pathfleet.core.roll import Go, Roll, Stopped, Wait, decode, encode, failed, turn
+from pathfleet.core.roll import Go, Roll, Stopped, Wait, begun, decode, encode, failed, turn
 
 WELL = {"b": Applied(1, "new")}
 TROUBLED = {"b": Applied(1, "new", "it went wrong")}
@@ -29,6 +29,14 @@ def test_nobody_goes_after_a_failure_not_even_who_holds_the_lock() -> None:
         assert isinstance(decision, Stopped)
         assert decision.reason.startswith("stopped: node b failed: multipathd ended; not applied here")
         assert "--retry" in decision.reason
+
+
+def test_nobody_else_is_first_while_nobody_knows_how_it_went_on_the_first_node() -> None:
+    known = begun(Roll("new"), "new", "b")
+    assert turn("new", "a", known, TROUBLED, first=True) == Wait()
+    assert turn("new", "b", known, {}, first=True) == Go()
+    assert turn("new", "a", known, WELL) == Go()
+    assert turn("newer", "a", known, {}, first=True) == Go()
 
 
 def test_who_failed_says_its_own_error_again() -> None:

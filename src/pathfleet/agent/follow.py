@@ -179,6 +179,9 @@ class Follower:
         decision = self._turn(plan, cluster, first=True)
         if isinstance(decision, Stopped):
             return await self._as_it_is(decision.reason)
+        if not isinstance(decision, Go):
+            return None
+        await rolling.note_first(self._store, plan.digest, self._node)
         outcome = await self._apply(plan)
         await self._say(outcome)
         return outcome

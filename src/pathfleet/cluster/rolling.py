@@ -26,6 +26,11 @@ async def begin(store: Store, digest: str | None, *, at_once: bool = False) -> N
     await _change(store, lambda known: Roll(digest, at_once, _failures(known, digest)))
 
 
+async def note_first(store: Store, digest: str | None, node: str) -> None:
+    """Say who is the first with a configuration, before it changes anything. Raises StoreError."""
+    await _change(store, lambda known: roll.begun(known, digest, node))
+
+
 async def note_failure(store: Store, digest: str | None, node: str, error: str) -> None:
     """Stop the roll: a node failed. Raises StoreError."""
     await _change(store, lambda known: roll.failed(known, digest, node, error))

@@ -18,11 +18,16 @@ LOCK = "multipath-roll"
 
 
 class Roll(Struct, frozen=True, rename="kebab"):
-    """The file. `digest`: what is rolled out; `failed`: why, by node. `at_once`: nobody waits for a first one."""
+    """The file. `digest`: what is rolled out; `failed`: why, by node. `at_once`: nobody waits for a first one.
+
+    `first` began before all others, and wrote so before it changed anything: should nobody hear how it went, nobody
+    else is to find out.
+    """
 
     digest: str | None
     at_once: bool = False
     failed: dict[str, str] = {}
+    first: str | None = None
 
 
 class Go(Struct, frozen=True):
@@ -57,14 +62,21 @@ def turn(
             )
         if roll.at_once:
             return Go()
-    if first or any(proves(said, digest) for name, said in applied.items() if name != node):
+    if any(proves(said, digest) for name, said in applied.items() if name != node):
         return Go()
-    return Wait()
+    before = roll.first if roll is not None and roll.digest == digest else None
+    return Go() if first and before in (None, node) else Wait()
 
 
 def proves(said: Applied, digest: str | None) -> bool:
     """Whether a node has a digest in force and is well with it."""
     return (said.digest or None) == digest and said.error is None
+
+
+def begun(roll: Roll | None, digest: str | None, node: str) -> Roll:
+    """Return the file before a node begins as the first."""
+    known = roll if roll is not None and roll.digest == digest else Roll(digest)
+    return msgspec.structs.replace(known, first=node)
 
 
 def failed(roll: Roll | None, digest: str | None, node: str, error: str) -> Roll:

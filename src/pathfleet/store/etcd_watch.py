@@ -58,7 +58,9 @@ class Watch:
             change, self._pending = self._pending, None
             if change is not None:
                 return change
-            if self._task is not None and self._task.done() and not self._task.cancelled():
+            if self._task is not None and self._task.done() and not self._stopped:
+                if self._task.cancelled():
+                    raise StoreUnavailable("the watch of etcd has ended by itself; this is a defect")
                 self._task.result()
         return None
 
@@ -69,7 +71,9 @@ class Watch:
                     await asyncio.sleep(_RETRY_SECONDS[min(self._failed, len(_RETRY_SECONDS)) - 1])
                     position = await self._position()
                     self._add(Change())
-                await self._follow(position)
+                # in a task of its own: before Python 3.13 a TaskGroup with a child that failed leaves its task counted
+                # as cancelled, and up to 3.11.2 no deadline ends with a TimeoutError in such a task
+                await asyncio.create_task(self._follow(position))
             except StoreError:
                 pass
             self._failed += 1
