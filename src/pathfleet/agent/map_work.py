@@ -16,6 +16,7 @@ from pathfleet.errors import Busy, CannotTell, NotFound, PathfleetError, Refused
 from pathfleet.system import program
 from pathfleet.system.lun import FoundMap, Lun
 from pathfleet.system.lvm import LVM, run_tool
+from pathfleet.system.multipathd import named
 from pathfleet.system.program import Runner
 
 _AGAIN_SECONDS: Final = 0.2
@@ -134,7 +135,7 @@ class MapWork:
         if found.size is None or wanted is None or wanted < found.size:
             raise Refused(f"the map of LUN {wwid} has {found.size} bytes and its paths {wanted}: a map never shrinks")
         if wanted > found.size:
-            await self._command(f"resize map {_named(found)}", f"the map of LUN {wwid} does not grow")
+            await self._command(f"resize map {named(found.name)}", f"the map of LUN {wwid} does not grow")
             await self._until(lambda: self._size_of(wwid) == wanted, f"the map of LUN {wwid} did not grow to {wanted}")
         return Sizes(found.size, wanted)
 
@@ -165,7 +166,7 @@ class MapWork:
                 f"the map of LUN {wwid} has no usable path, so what waits in it could not be written out: bring a path"
                 " back first"
             )
-        await self._command(f"del map {_named(found)}", f"the map of LUN {wwid} is not taken away")
+        await self._command(f"del map {named(found.name)}", f"the map of LUN {wwid} is not taken away")
         await self._until(lambda: self._lun.find(wwid) is None, f"the map of LUN {wwid} is still there")
         return Paths(found.paths)
 
@@ -215,11 +216,6 @@ class MapWork:
             if time.monotonic() >= end:
                 raise CannotTell(f"{otherwise}, {self._settle_seconds:g} s after multipathd said that it is done")
             await asyncio.sleep(_AGAIN_SECONDS)
-
-
-def _named(found: FoundMap) -> str:
-    """Return a map's name for a command: multipathd does not understand the WWID of one that has an alias."""
-    return f'"{found.name}"' if " " in found.name else found.name
 
 
 def listed(users: tuple[Holder, ...]) -> str:

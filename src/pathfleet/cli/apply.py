@@ -47,7 +47,7 @@ def apply(ctx: click.Context, *, follow: bool, retry: bool, at_once: bool, direc
         raise PathfleetError("multipathd takes a configuration only from root: run this as root")
     current = local.settings(ctx)
     logs.to_stderr(current.log_level)
-    follower = _follower(current, directory)
+    follower = follower_of(current, directory)
     if follow:
         asyncio.run(follower.run())
         return
@@ -59,7 +59,8 @@ def apply(ctx: click.Context, *, follow: bool, retry: bool, at_once: bool, direc
     )
 
 
-def _follower(current: Settings, directory: Path) -> Follower:
+def follower_of(current: Settings, directory: Path) -> Follower:
+    """Return what keeps this node at the configuration; `directory` is where multipathd has its files."""
     state = Path(current.state_directory)
     applier = Applier(
         Multipathd(current.multipathd_socket), MultipathdUnit(), Files(directory, state), Wwids(directory, state)

@@ -16,7 +16,7 @@ from pathfleet.agent.follow import Follower
 from pathfleet.agent.group_work import GroupWork
 from pathfleet.agent.map_work import MapWork
 from pathfleet.cli import local, logs
-from pathfleet.cli.apply import _follower
+from pathfleet.cli.apply import follower_of
 from pathfleet.errors import PathfleetError
 from pathfleet.settings import Settings
 from pathfleet.system.dropins import ROOT
@@ -46,7 +46,7 @@ def executor(ctx: click.Context, directory: Path) -> None:
         raise PathfleetError("maps and volumes are root's: run this as root (packaging/pathfleet-executor.service)")
     current = local.settings(ctx)
     logs.to_stderr(current.log_level)
-    asyncio.run(_run(current, _follower(current, directory)))
+    asyncio.run(_run(current, follower_of(current, directory)))
 
 
 async def _run(current: Settings, follower: Follower) -> None:

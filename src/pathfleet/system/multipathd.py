@@ -123,7 +123,7 @@ class Multipathd:
         A map stays when its LUN leaves the wwids file; only this takes it away. It goes by the map's name: the WWID
         of one that has an alias is not understood here. Raises NotRunning or CannotTell.
         """
-        return (await self.ask(f'del map "{name}"' if " " in name else f"del map {name}")).startswith(b"ok")
+        return (await self.ask(f"del map {named(name)}")).startswith(b"ok")
 
     async def effective(self) -> str:
         """Return the configuration in force, of the devices and maps that there are. Raises NotRunning, CannotTell."""
@@ -189,6 +189,11 @@ class _Progress:
             f"multipathd hangs: it {what} within {seconds:.3g} s; "
             "see `systemctl status multipathd` and `ps -C multipathd -o stat,wchan`"
         )
+
+
+def named(name: str) -> str:
+    """Return a map's name as a parameter of a command: multipathd does not understand the WWID of an alias in all."""
+    return f'"{name}"' if " " in name else name
 
 
 async def _connected(addresses: tuple[str, ...]) -> socket.socket:
