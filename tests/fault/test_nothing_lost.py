@@ -127,7 +127,6 @@ class Listener:
         self.last = ""
         self.changes = 0
         self.connections = 0
-        self.resets = 0
 
     async def listen(self) -> None:
         while True:
@@ -150,10 +149,10 @@ class Listener:
             self.connections += 1
             event: dict[str, str] = {}
             async for line in stream.aiter_lines():
-                if not line and event.get("event") == "reset":
-                    self.resets += 1
-                    await self._read_all(client)
-                elif not line and "id" in event:
+                if event.get("event") == "reset":
+                    self.last = ""
+                    return
+                if not line and "id" in event:
                     self._take(event)
                 if not line:
                     event = {}

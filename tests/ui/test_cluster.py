@@ -173,6 +173,14 @@ async def test_after_a_reset_the_whole_is_read_again(cluster_page: Page, here: S
     await expect(cell(cluster_page, "mail", "pve2")).to_have_accessible_name("degraded 1/4")
 
 
+async def test_what_becomes_wrong_with_the_whole_is_told(cluster_page: Page, here: Site) -> None:
+    await expect(cell(cluster_page, "mail", "pve1")).to_be_visible()
+    written = await here.store.read("storage.cfg")
+    assert written is not None
+    await here.store.swap("storage.cfg", written.content + b"nonsense\n", written.revision)
+    await expect(cluster_page.get_by_text(re.compile("storage.cfg, line"))).to_be_visible()
+
+
 async def test_a_refused_stream_is_asked_for_again(here: Site, page: Page) -> None:
     refusals = iter((503, 503))
 

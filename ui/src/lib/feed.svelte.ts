@@ -30,7 +30,7 @@ class Feed {
       try {
         if (this.#after === null) await this.#read(stopped);
         await this.#listen(stopped, () => (tries = 0));
-        this.#lost(texts.feed.ended);
+        if (this.#after !== null) this.#lost(texts.feed.ended);
       } catch (error) {
         if (stopped.aborted) return;
         this.#lost(error instanceof Error ? error.message : String(error));
@@ -48,6 +48,7 @@ class Feed {
     this.#live();
   }
 
+  /** Take what comes until the stream ends, or until the whole status is to be read again. */
   async #listen(stopped: AbortSignal, alive: () => void): Promise<void> {
     const dead = new AbortController();
     let timer = setTimeout(() => dead.abort(), SILENCE_MS);
@@ -62,7 +63,7 @@ class Feed {
         timer = setTimeout(() => dead.abort(), SILENCE_MS);
         this.#live();
         alive();
-        if (!this.#take(several)) await this.#read(stopped);
+        if (!this.#take(several)) return;
       }
     } finally {
       clearTimeout(timer);
@@ -70,10 +71,13 @@ class Feed {
     }
   }
 
-  /** Take messages; return false where the whole status is to be read again. */
+  /** Take messages; return false where something was missed. What is still to come is in the status already. */
   #take(several: Message[]): boolean {
     for (const { id, event, data } of several) {
-      if (event === "reset") return false;
+      if (event === "reset") {
+        this.#after = null;
+        return false;
+      }
       status.change(event, JSON.parse(data));
       this.#after = id;
     }
@@ -86,7 +90,6 @@ class Feed {
       if (document.hidden || this.state !== "live" || session.state !== "in") continue;
       try {
         status.ages(await get("/nodes", { signal: stopped }));
-        status.warnings = await warnings(stopped);
       } catch {
         // the stream tells when nobody answers
       }
@@ -103,11 +106,6 @@ class Feed {
     this.state = "lost";
     this.why = why;
   }
-}
-
-/** What is wrong with the whole: no event tells. Asked for a node that there is not, the answer has no more than that. */
-async function warnings(signal: AbortSignal): Promise<string[]> {
-  return (await get("/cluster/multipath/status", { query: { node: "/" }, signal })).warnings;
 }
 
 function pause(ms: number, stopped: AbortSignal): Promise<void> {

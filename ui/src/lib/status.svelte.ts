@@ -25,6 +25,9 @@ interface NodeChange {
   node: string;
   head: NodeHead | null;
 }
+interface WarningsChange {
+  warnings: string[];
+}
 
 /** The roll-up: a row is as bad as its worst cell. */
 export const WORST_FIRST: State[] = ["failed", "missing", "degraded", "unknown", "optimal"];
@@ -98,6 +101,7 @@ class Status {
     if (kind === "cell") this.#cell(data as CellChange);
     else if (kind === "lun") this.#lun(data as LunChange);
     else if (kind === "node") this.#node(data as NodeChange);
+    else if (kind === "warnings") this.warnings = (data as WarningsChange).warnings;
     this.version++;
   }
 
