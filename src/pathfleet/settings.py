@@ -76,7 +76,7 @@ class Settings(Struct, frozen=True, rename="kebab", forbid_unknown_fields=True):
     api_certificate: str = ""
     api_key: str = ""
     #: The unix socket of the executor, which does what needs root.
-    executor_socket: str = "/run/pathfleet/executor.sock"
+    executor_socket: str = "/run/pathfleet-executor/executor.sock"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be used, by the name it has in the file."""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathfleet.core.facts import NodeFacts
 from pathfleet.core.node import Daemon
 from pathfleet.core.reply import Reply
 from pathfleet.core.work import AnyTask, Holder, PathSeen
-from pathfleet.errors import Busy, CannotTell, Malformed, NotFound, NotRunning, Refused, SettingsError, Unreachable
+from pathfleet.errors import Busy, CannotTell, Malformed, NotFound, NotRunning, Refused, Unreachable
 from pathfleet.system import executor as client
 from pathfleet.system.lvm import LVM
 from pathfleet.system.multipathd import Multipathd
@@ -269,29 +268,6 @@ async def test_a_task_goes_over_the_socket_and_its_answer_back(host: Host, tmp_p
     assert not file.exists()
     with pytest.raises(Unreachable, match="systemctl start pathfleet-executor"):
         await here.do(work.Holders(WWID))
-
-
-async def test_the_sockets_group_may_ask(host: Host, tmp_path: Path) -> None:
-    file = tmp_path / "executor.sock"
-    async with Counter(host.executor, ()).open(file, group=os.getegid()):
-        assert stat.S_IMODE(file.stat().st_mode) == 0o660
-
-
-async def test_a_second_executor_does_not_take_the_place_of_the_first(host: Host, tmp_path: Path) -> None:
-    file = tmp_path / "executor.sock"
-    async with Counter(host.executor, ()).open(file):
-        with pytest.raises(SettingsError, match="listens there already"):
-            async with Counter(host.executor, ()).open(file):
-                pass
-        assert (await client.Executor(file).do(work.Holders(WWID))).device == "dm-3"
-
-
-async def test_a_socket_that_was_left_behind_is_replaced(host: Host, tmp_path: Path) -> None:
-    file = tmp_path / "executor.sock"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(file))
-    async with Counter(host.executor, ()).open(file):
-        assert (await client.Executor(file).do(work.Holders(WWID))).device == "dm-3"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")

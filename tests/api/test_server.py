@@ -19,7 +19,7 @@ import pytest
 from starlette.responses import Response, StreamingResponse
 
 from pathfleet.api import listener
-from pathfleet.api.listener import network_socket, unix_socket
+from pathfleet.api.listener import network_socket
 from pathfleet.api.operation import Call, operation
 from pathfleet.cluster.access import Role
 from pathfleet.errors import SettingsError
@@ -81,36 +81,6 @@ async def test_the_socket_is_its_owner_s_only_and_leaves_with_the_server(tmp_pat
             assert (await local.get("/version")).json() == {"data": "1"}
         assert sorted(path.name for path in tmp_path.iterdir()) == ["api.sock"]
     assert not file.exists()
-
-
-async def test_a_socket_that_nobody_listens_at_is_replaced(tmp_path: Path) -> None:
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(tmp_path / "api.sock"))
-    left.close()
-    async with site(directory=tmp_path, operations=OPERATIONS) as here, here.local() as local:
-        assert (await local.get("/version")).status_code == 200
-
-
-async def test_a_socket_that_somebody_listens_at_stays_theirs(here: Site) -> None:
-    with pytest.raises(SettingsError, match=r"api-socket = .*somebody listens there"):
-        unix_socket(here.settings.api_socket_file)
-    async with here.local() as local:
-        assert (await local.get("/version")).status_code == 200
-
-
-async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "precious"
-    file.write_text("x")
-    with pytest.raises(SettingsError, match="something else than a socket"):
-        unix_socket(file)
-    assert file.read_text() == "x"
-
-
-@pytest.mark.parametrize("file", ["absent/api.sock", "x" * 200], ids=["absent", "long"])
-async def test_a_place_where_no_socket_can_be_is_named(tmp_path: Path, file: str) -> None:
-    with pytest.raises(SettingsError, match=r"api-socket = .*cannot listen there"):
-        unix_socket(tmp_path / file)
-    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_port_that_is_taken_is_named_and_the_unix_socket_is_served(tmp_path: Path) -> None:

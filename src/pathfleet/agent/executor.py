@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
-import struct
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -27,7 +25,8 @@ from pathfleet.core import reply, volumes, work
 from pathfleet.core.facts import NodeFacts
 from pathfleet.core.reply import Reply
 from pathfleet.core.work import Done, VolumeList
-from pathfleet.errors import CannotTell, Malformed, PathfleetError, Refused, SettingsError
+from pathfleet.errors import CannotTell, Malformed, PathfleetError, Refused
+from pathfleet.system import unix_socket
 from pathfleet.system.lvm import LVM
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 _READ_SECONDS: Final = 5.0
 #: So many at once; others are told to come again.
 _CONNECTIONS: Final = 32
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
 #: A task that has begun has this long to end when the executor is to end.
 _GRACE_SECONDS: Final = 60.0
 
@@ -125,17 +123,21 @@ class Counter:
 
     @asynccontextmanager
     async def open(self, file: Path, *, group: int | None = None) -> AsyncIterator[None]:
-        """Listen at `file` while the body runs, mode 0660 for `group`, else 0600. Raises SettingsError."""
-        listening = _bound(file, group)
-        server = await asyncio.start_unix_server(self._begin, sock=listening, limit=reply.TASK_LIMIT + 1)
-        log.info("executor-listens socket=%s", file)
-        try:
-            yield
-        finally:
-            server.close()
-            if self._busy:
-                await asyncio.wait(self._busy, timeout=_GRACE_SECONDS)
-            os.unlink(file)  # noqa: PTH108 - a call that blocks nobody
+        """Listen at `file`, in a directory made for it if need be, while the body runs. Raises SettingsError.
+
+        Only its owner may write to the socket, or `group` if one is named.
+        """
+        with contextlib.suppress(OSError):  # the socket's own error says more
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with unix_socket.bound("executor-socket", file, group=group) as listening:
+            server = await asyncio.start_unix_server(self._begin, sock=listening, limit=reply.TASK_LIMIT + 1)
+            log.info("executor-listens socket=%s", file)
+            try:
+                yield
+            finally:
+                server.close()
+                if self._busy:
+                    await asyncio.wait(self._busy, timeout=_GRACE_SECONDS)
 
     async def _begin(self, reader: StreamReader, writer: StreamWriter) -> None:
         this = asyncio.current_task()
@@ -152,8 +154,7 @@ class Counter:
             self._busy.discard(this)
 
     async def _answer(self, reader: StreamReader, writer: StreamWriter) -> Reply:
-        peer = writer.get_extra_info("socket")
-        _, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        user = unix_socket.peer_user(writer.get_extra_info("socket"))
         try:
             task = await _read(reader)  # also of who may not ask: else they would not hear it
             if user not in self._users:
@@ -190,34 +191,3 @@ async def _read(reader: StreamReader) -> work.AnyTask:
     if len(document) > reply.TASK_LIMIT:
         raise Malformed(f"a task has {reply.TASK_LIMIT} bytes at most")
     return reply.read(document)
-
-
-def _bound(file: Path, group: int | None) -> socket.socket:
-    """Return a socket that is bound to `file`; one that is there is replaced, unless somebody listens at it."""
-    listening = socket.socket(socket.AF_UNIX)
-    try:
-        file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1)
-            client.connect(str(file))
-            raise _taken(file)
-        file.unlink(missing_ok=True)
-        before = os.umask(0o177 if group is None else 0o117)
-        try:
-            listening.bind(str(file))
-        finally:
-            os.umask(before)
-        if group is not None:
-            # the directory is the agent's: what is there may be something else by now
-            os.chown(file, -1, group, follow_symlinks=False)
-    except OSError as error:
-        listening.close()
-        raise SettingsError(f"executor-socket = {file}: cannot listen there ({error.strerror or error})") from error
-    except SettingsError:
-        listening.close()
-        raise
-    return listening
-
-
-def _taken(file: Path) -> SettingsError:
-    return SettingsError(f"executor-socket = {file}: an executor listens there already; stop that one")

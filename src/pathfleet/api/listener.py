@@ -9,14 +9,10 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import socket
 import ssl
-import struct
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, cast
 
 import h11
@@ -29,6 +25,7 @@ from uvicorn.server import ServerState
 from pathfleet.api.envelope import Failure
 from pathfleet.errors import SettingsError
 from pathfleet.settings import Endpoint
+from pathfleet.system import unix_socket
 
 #: So many connections at once, on each socket.
 CONNECTIONS: Final = 1000
@@ -42,8 +39,6 @@ _GRACE_SECONDS: Final = 1.0
 #: What was sent and not taken for this long ends the connection (TCP_USER_TIMEOUT of tcp(7), in milliseconds).
 _UNSENT_MILLISECONDS: Final = 60_000
 _BACKLOG: Final = 128
-_PATH_BYTES: Final = 107  # unix(7), without the closing NUL
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +56,7 @@ class Connection(H11Protocol):
             return
         peer = transport.get_extra_info("socket")
         if peer.family == socket.AF_UNIX:
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            self.app_state = {**self.app_state, "peer-uid": _CREDENTIALS.unpack(credentials)[1]}
+            self.app_state = {**self.app_state, "peer-uid": unix_socket.peer_user(peer)}
         self._mind_the_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,45 +169,3 @@ def network_socket(endpoint: Endpoint) -> socket.socket:
         remedy = "stop what listens there, or set another port" if error.errno == errno.EADDRINUSE else "set another"
         raise SettingsError(f"api-listen = {endpoint}: cannot listen there ({error.strerror}); {remedy}") from error
     return listening
-
-
-def unix_socket(file: Path) -> socket.socket:
-    """Return a socket that listens at `file`, mode 0600; one that nobody listens at any more is replaced.
-
-    Raises SettingsError that names the file.
-    """
-    _check_free(file)
-    listening = socket.socket(socket.AF_UNIX)
-    try:
-        # In a directory of our own, nobody can connect before the mode is right; the move puts it there whole.
-        with tempfile.TemporaryDirectory(prefix=".", dir=file.parent) as private:
-            fresh = Path(private) / "s"
-            listening.bind(str(fresh))
-            fresh.chmod(0o600)
-            fresh.replace(file)
-    except OSError as error:
-        listening.close()
-        raise SettingsError(f"api-socket = {file}: cannot listen there ({error.strerror or error})") from error
-    return listening
-
-
-def _check_free(file: Path) -> None:
-    """Raise SettingsError where somebody listens, what is there is no socket, or nobody could ever connect."""
-    if len(os.fsencode(file)) > _PATH_BYTES:
-        raise SettingsError(
-            f"api-socket = {file}: cannot listen there (a socket's path has {_PATH_BYTES} bytes at most)"
-        )
-    if not os.path.lexists(file):
-        return
-    if not file.is_socket() or file.is_symlink():
-        raise SettingsError(f"api-socket = {file}: there is something else than a socket; remove it, or set another")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        try:
-            client.connect(str(file))
-        except ConnectionRefusedError:
-            return
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                raise SettingsError(f"api-socket = {file}: {error.strerror}") from error
-    raise SettingsError(f"api-socket = {file}: somebody listens there; stop that agent, or set another")

@@ -36,7 +36,7 @@ from pathfleet.api import (
 from pathfleet.api.application import application
 from pathfleet.api.auth import Doorkeeper
 from pathfleet.api.envelope import JSONResponse
-from pathfleet.api.listener import network_socket, serving, unix_socket
+from pathfleet.api.listener import network_socket, serving
 from pathfleet.api.operation import Call, Operation, operation
 from pathfleet.api.page import Page
 from pathfleet.api.service import Service
@@ -44,7 +44,7 @@ from pathfleet.cluster.access import Role, digest
 from pathfleet.core.node import NodeInfo
 from pathfleet.errors import SettingsError
 from pathfleet.settings import Endpoint, Settings
-from pathfleet.system import certificates
+from pathfleet.system import certificates, unix_socket
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +97,10 @@ class Server:
     async def serve_socket(self) -> None:
         """Serve the unix socket until cancelled. Raises SettingsError."""
         file = self._settings.api_socket_file
-        listening = unix_socket(file)
-        identity = file.stat().st_ino
-        try:
+        with unix_socket.bound("api-socket", file) as listening:
             async with serving(self._application, listening, None):
                 log.info("api-listens socket=%s", file)
                 await _for_ever()
-        finally:
-            if file.exists() and file.stat().st_ino == identity:
-                file.unlink()
 
     async def serve_network(self) -> None:
         """Serve the TCP port until cancelled; done at once if none is wanted. Raises SettingsError, StoreError."""

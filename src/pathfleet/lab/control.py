@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from pathfleet.errors import PathfleetError, SettingsError
 from pathfleet.lab import timeline
 from pathfleet.lab.faults import inflict, relieve
 from pathfleet.lab.san import Applied, San
+from pathfleet.system import unix_socket
 
 _LINE_LIMIT = 1 << 20
 _DEADLINE_SECONDS = 10.0
@@ -52,24 +52,15 @@ class Control:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Serve inside this context. Raises SettingsError where the socket cannot be had."""
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(self._address))
-            finally:
-                os.umask(before)
+        with unix_socket.bound("control socket", self._address) as listener:
             server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_LIMIT)
-        except OSError as error:
-            listener.close()
-            raise SettingsError(f"{self._address} cannot be served: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            server.close()
-            for client in self._clients:
-                client.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
+            try:
+                yield
+            finally:
+                server.close()
+                for client in self._clients:
+                    client.cancel()
+                await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         this = asyncio.current_task()

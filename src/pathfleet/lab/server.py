@@ -14,9 +14,9 @@ from pathlib import Path
 from pathfleet.errors import SettingsError
 from pathfleet.lab.commands import Commands
 from pathfleet.lab.daemon import Daemon
+from pathfleet.system.unix_socket import peer_user
 
 _LENGTH = struct.Struct("@N")
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 #: Limits of multipathd itself (uxlsnr.c): a command with its NUL, clients that wait to be taken.
 COMMAND_LIMIT, BACKLOG = 512, 10
 _PIECES_AT_ONCE = 64
@@ -194,6 +194,4 @@ def _unlink(address: str) -> None:
 
 
 def _uid_of(writer: asyncio.StreamWriter) -> int:
-    client = writer.get_extra_info("socket")
-    _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+    return peer_user(writer.get_extra_info("socket"))

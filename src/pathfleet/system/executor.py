@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,10 +13,10 @@ from pathfleet.core import reply
 from pathfleet.core.reply import Reply
 from pathfleet.core.work import Task
 from pathfleet.errors import Malformed, Unreachable
+from pathfleet.system.unix_socket import peer_user
 
 R = TypeVar("R")
 
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
 _REPLY_LIMIT: Final = 32 * 1024 * 1024
 #: Beyond the task's own deadline: it may have to wait for another one on the same LUN.
 _PATIENCE_SECONDS: Final = 15.0
@@ -62,8 +60,7 @@ class Executor:
     async def _exchange(self, document: bytes) -> bytes:
         reader, writer = await asyncio.open_unix_connection(str(self._socket))
         try:
-            peer = writer.get_extra_info("socket")
-            _, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+            user = peer_user(writer.get_extra_info("socket"))
             if user not in (0, os.geteuid()):
                 raise Malformed(f"who listens at {self._socket} is user {user} and not root: that is no executor")
             writer.write(document)
