@@ -69,6 +69,13 @@ async def test_two_commands_and_a_token_make_a_cluster_of_two(shells: list[Shell
         "a": ("started", True),
         "b": ("started", True),
     }
+    shown = await a.run("settings")
+    assert shown.out.startswith(f'store = "etcd://{a.node.address}:2379,{b.node.address}:2379/pathfleet?')
+    assert "store" not in a.settings.read_text()
+    written = await a.run("settings", "--write-settings")
+    assert written.out == shown.out
+    assert a.settings.read_text() == f'{shown.out}# ours\nnode = "a"\n'
+
     left = await b.run("leave")
     assert (left.code, left.out) == (0, ""), left.err
     assert left.err.count("kept: ") == 2

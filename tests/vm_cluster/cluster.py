@@ -198,6 +198,8 @@ def _found(nodes: tuple[Node, ...]) -> None:
     for other in others:
         with _timed(f"{other.name} joins"):
             _join(first, other)
+    with _timed("the first nodes hear of the later ones"):
+        each(nodes[:-1], lambda node: node.pathfleet("cluster settings --write-settings"))
 
 
 def _join(first: Node, other: Node) -> None:

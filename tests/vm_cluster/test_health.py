@@ -41,6 +41,16 @@ def test_a_fabric_cut_at_one_node_degrades_its_column_and_no_other(cluster: Clus
     say(f"{fabric} restored: all optimal after {time.monotonic() - began:.1f} s")
 
 
+def test_the_founding_node_reports_while_its_own_etcd_is_down(cluster: Cluster) -> None:
+    victim, *_, reader = cluster.nodes
+    victim.guest.run("systemctl stop etcd && ip link set fabric-a down")
+    try:
+        reader.until(all_are("degraded", victim.name), NOTICE_SECONDS)
+    finally:
+        victim.guest.run("ip link set fabric-a up && systemctl start etcd", deadline=120)
+    reader.until(cluster.all_optimal(), HEALTHY_SECONDS)
+
+
 def test_a_node_without_power_is_unknown_with_a_reason_and_the_store_goes_on(cluster: Cluster) -> None:
     reader, *others, victim = cluster.nodes
     began = time.monotonic()

@@ -96,6 +96,17 @@ def leave_(member: str | None, force: bool) -> None:
     _progress("now set store in the settings to another one, and restart the agent")
 
 
+@cluster.command("settings")
+@_write_settings
+@click.pass_context
+def settings_(ctx: click.Context, write_settings: bool) -> None:
+    """Name all members, as they are now, in the line for this node's settings: after others joined or left.
+
+    The agent asks the next member in the line when this node's own does not answer.
+    """
+    _finish(ctx, asyncio.run(membership.looked_up(MACHINE)), write_settings)
+
+
 @cluster.command("members")
 @render.output_option()
 def members_(output: str) -> None:

@@ -155,6 +155,13 @@ async def members(machine: Machine) -> list[Seen]:
     return [_seen(member, conditions[member.ident]) for member in found]
 
 
+async def looked_up(machine: Machine) -> Record:
+    """Return this node's record, which names all members as they are now. Raises StoreError."""
+    record = member_here(machine)
+    with files_in_words():
+        return refreshed(machine, record, await cluster_of(machine, record).members())
+
+
 def _seen(member: Member, condition: Condition) -> Seen:
     state = "unstarted" if not member.name else "learner" if member.learner else "started"
     name = member.name or None
