@@ -13,9 +13,11 @@ from pathfleet.api.forward import Peers
 from pathfleet.api.operation import Operation
 from pathfleet.api.server import OPERATIONS, Server
 from pathfleet.api.service import Service
+from pathfleet.cluster import drift
 from pathfleet.cluster.access import Access, new_secret
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer, answer_of
+from pathfleet.core.drift import Effective
 from pathfleet.core.facts import NodeFacts
 from pathfleet.core.health import Facts
 from pathfleet.core.node import Daemon
@@ -48,7 +50,9 @@ class Member:
         peers = Peers(live, f"PathfleetNode {settings.node}:{secret}")
         self._settings = settings
         self._executor = Executor(Path(settings.executor_socket))
-        service = Service(settings.node, store, live, self._maps, access, peers, self._executor, self._examine)
+        service = Service(
+            settings.node, store, live, self._maps, access, peers, self._executor, self._examine, self._effective
+        )
         self._server = Server(settings, service, secret, operations)
         self.agent = Agent(
             store,
@@ -72,6 +76,10 @@ class Member:
         except Unreachable:
             multipathd = Multipathd(self._settings.multipathd_socket)
             return await examine(self._settings.node, multipathd=multipathd, sysfs=Path(self._settings.sysfs))
+
+    async def _effective(self) -> Effective:
+        """Ask this node's multipathd what it goes by."""
+        return await drift.effective(Multipathd(self._settings.multipathd_socket))
 
     def _maps(self) -> Answer:
         """Return what the node's agent found last."""

@@ -402,7 +402,8 @@ async def test_drift_is_shown_by_node_and_keyword(cluster: Cluster) -> None:
     assert ["defaults", "no_path_retry", "12", "queue"] in [line.split() for line in ran.out.splitlines()]
     assert "b     failed" in ran.out
     assert "multipathd died" in ran.out
-    assert "not looked into, run this there: b" in ran.out
+    assert "b: what multipathd goes by is not known" in ran.out
+    assert "no agent with an API answers" in ran.out
     found = json.loads((await look(cluster, "diff", "-o", "json", retry='"queue"')).out)
     assert [(node["node"], node["state"]) for node in found["nodes"]] == [("a", "drifted"), ("b", "failed")]
 
@@ -455,7 +456,7 @@ def test_an_import_for_a_script_needs_yes_and_tells_what_it_did(cluster: Cluster
     ran = cluster.run("import", "--node-files", str(node_files), "--without", OTHER, "--yes", "-o", "json")
     found = json.loads(ran.out)
     assert found["written"] is True
-    assert found["here"] is None
+    assert [(node["node"], node["differences"]) for node in found["nodes"]] == [("a", None)]
     assert f"LUN {OTHER}" in [left["what"] for left in found["left"]]
     again = cluster.run("import", "--node-files", str(node_files), "--without", OTHER, "--yes")
     assert again.out.splitlines()[-1] == "nothing to take over: the cluster has all of it"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pathfleet.cluster import drift
-from pathfleet.cluster.config import Current
-from pathfleet.cluster.drift import ClusterDrift, NodeDrift, State
+from pathfleet.cluster.drift import ClusterDrift, NodeDrift, Standing
 from pathfleet.core import applied, configuration, wire
-from pathfleet.core.drift import Difference
+from pathfleet.core.drift import Difference, Effective
+from pathfleet.core.facts import HIDDEN
+from pathfleet.errors import Unreachable
 from pathfleet.store import File, Member, Members
 from pathfleet.system.multipathd import Multipathd
 from tests.fakes import FakeDaemon, Memory, MemoryStore
@@ -55,18 +56,18 @@ async def test_a_node_with_the_digest_has_it_in_force(store: MemoryStore, memory
     await say(memory, "a", DIGEST)
     found = await drift.look(store)
     assert found.digest == DIGEST
-    assert [(row.node, row.state, row.digest) for row in found.nodes] == [("a", State.IN_FORCE, DIGEST)]
+    assert [(row.node, row.state, row.digest) for row in found.nodes] == [("a", Standing.IN_FORCE, DIGEST)]
 
 
 async def test_a_node_with_another_digest_is_behind(store: MemoryStore, memory: Memory) -> None:
     await say(memory, "a", "another")
-    assert (await only(store)).state is State.BEHIND
+    assert (await only(store)).state is Standing.BEHIND
 
 
 async def test_a_node_that_could_not_apply_it_failed_and_says_why(store: MemoryStore, memory: Memory) -> None:
     await say(memory, "a", "another", "multipathd died")
     row = await only(store)
-    assert (row.state, row.error) == (State.FAILED, "multipathd died")
+    assert (row.state, row.error) == (Standing.FAILED, "multipathd died")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ async def test_a_node_that_does_not_speak_now_is_unknown(
 ) -> None:
     await say(memory, "a", DIGEST, age=speech.get("age", 0), alive="alive" not in speech)
     row = await only(store)
-    assert row.state is State.UNKNOWN
+    assert row.state is Standing.UNKNOWN
     assert row.reason is not None
     assert row.reason.startswith(reason)
 
@@ -94,7 +95,7 @@ async def test_without_quorum_nobody_knows(
     monkeypatch.setattr(store, "members", members)
     row = await only(store)
     assert (row.state, row.reason) == (
-        State.UNKNOWN,
+        Standing.UNKNOWN,
         "the store has no quorum: nobody knows whether the node is there",
     )
 
@@ -105,7 +106,7 @@ async def test_garbage_and_silence_are_unknown_with_a_reason(store: MemoryStore,
     assert "it has not said" in ((await only(store)).reason or "")
     memory.values["a"] = {applied.KEY: value}
     row = await only(store)
-    assert row.state is State.UNKNOWN
+    assert row.state is Standing.UNKNOWN
     assert "not what it should be" in (row.reason or "")
 
 
@@ -114,28 +115,28 @@ async def test_without_a_configuration_a_node_with_nothing_has_it_in_force(memor
     await say(memory, "a", None)
     async with MemoryStore("b", memory) as store:
         found = await drift.look(store)
-    assert found == ClusterDrift(None, [NodeDrift("a", State.IN_FORCE, None, None, found.nodes[0].age)])
+    assert found == ClusterDrift(None, [NodeDrift("a", Standing.IN_FORCE, None, None, found.nodes[0].age)])
 
 
-async def look_here(tmp_path: Path, store: MemoryStore, effective: str) -> NodeDrift:
+async def look(tmp_path: Path, store: MemoryStore, effective: str) -> NodeDrift:
     async with FakeDaemon(str(tmp_path / "socket")) as daemon:
         daemon.replies["show config local"] = effective.encode()
-        (row,) = (await drift.look(store, here="a", multipathd=Multipathd(daemon.address))).nodes
+        (row,) = (await drift.look(store, lambda _: drift.effective(Multipathd(daemon.address)))).nodes
     return row
 
 
-async def test_here_multipathd_itself_is_asked(tmp_path: Path, store: MemoryStore, memory: Memory) -> None:
+async def test_multipathd_itself_is_asked(tmp_path: Path, store: MemoryStore, memory: Memory) -> None:
     await say(memory, "a", DIGEST)
-    row = await look_here(tmp_path, store, IN_FORCE)
-    assert (row.state, row.differences) == (State.IN_FORCE, [])
+    row = await look(tmp_path, store, IN_FORCE)
+    assert (row.state, row.differences) == (Standing.IN_FORCE, [])
 
 
 async def test_another_value_than_the_digest_promises_is_drift(
     tmp_path: Path, store: MemoryStore, memory: Memory
 ) -> None:
     await say(memory, "a", DIGEST)
-    row = await look_here(tmp_path, store, IN_FORCE.replace("retry 12", 'retry "queue"'))
-    assert row.state is State.DRIFTED
+    row = await look(tmp_path, store, IN_FORCE.replace("retry 12", 'retry "queue"'))
+    assert row.state is Standing.DRIFTED
     assert row.differences == [Difference("defaults", "no_path_retry", "12", "queue")]
 
 
@@ -143,20 +144,50 @@ async def test_what_multipathd_does_not_print_is_named_and_proves_nothing(
     tmp_path: Path, store: MemoryStore, memory: Memory
 ) -> None:
     await say(memory, "a", DIGEST)
-    row = await look_here(tmp_path, store, IN_FORCE.replace("\tno_path_retry 12\n", ""))
-    assert row.state is State.IN_FORCE
+    row = await look(tmp_path, store, IN_FORCE.replace("\tno_path_retry 12\n", ""))
+    assert row.state is Standing.IN_FORCE
     assert row.differences == [Difference("defaults", "no_path_retry", "12", None)]
 
 
-async def test_what_multipathd_does_not_answer_is_unknown_and_not_empty(tmp_path: Path) -> None:
-    found, reason = await drift.differences(Current(CFG), Multipathd(str(tmp_path / "nobody")))
-    assert found is None
-    assert "nobody listens" in (reason or "")
+async def test_what_multipathd_does_not_answer_is_unknown_and_not_empty(
+    tmp_path: Path, store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "a", DIGEST)
+    (row,) = (await drift.look(store, lambda _: drift.effective(Multipathd(str(tmp_path / "nobody"))))).nodes
+    assert row.differences is None
+    assert "nobody listens" in (row.reason or "")
 
 
-async def test_an_answer_that_is_no_configuration_is_unknown(tmp_path: Path) -> None:
-    async with FakeDaemon(str(tmp_path / "socket")) as daemon:
-        daemon.replies["show config local"] = b"timeout\n"
-        found, reason = await drift.differences(Current(CFG), Multipathd(daemon.address))
-    assert found is None
-    assert "'timeout\\n'" in (reason or "")
+async def test_an_answer_that_is_no_configuration_is_unknown(
+    tmp_path: Path, store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "a", DIGEST)
+    row = await look(tmp_path, store, "timeout\n")
+    assert row.differences is None
+    assert "'timeout\\n'" in (row.reason or "")
+
+
+async def test_one_node_that_cannot_be_asked_costs_its_own_row(store: MemoryStore, memory: Memory) -> None:
+    for name in ("a", "b"):
+        await say(memory, name, DIGEST)
+
+    async def ask(node: str) -> Effective:
+        if node == "a":
+            raise Unreachable("node a is away")
+        return Effective(IN_FORCE.replace("retry 12", "retry 3"))
+
+    a, b = (await drift.look(store, ask)).nodes
+    assert (a.state, a.differences, a.reason) == (Standing.IN_FORCE, None, "node a is away")
+    assert (b.state, b.differences) == (Standing.DRIFTED, [Difference("defaults", "no_path_retry", "12", "3")])
+
+
+async def test_a_reservation_key_that_is_hidden_is_not_compared(store: MemoryStore, memory: Memory) -> None:
+    content = CFG.replace(b"\tno-path", b"\treservation-key 0x1\n\tno-path")
+    memory.files[configuration.FILE] = File(content, "c2")
+    await say(memory, "a", configuration.digest(content))
+
+    async def ask(_: str) -> Effective:
+        return Effective(IN_FORCE.replace("\tno_path", f"\treservation_key {HIDDEN}\n\tno_path"))
+
+    (row,) = (await drift.look(store, ask)).nodes
+    assert (row.state, row.differences) == (Standing.IN_FORCE, [])

@@ -10,6 +10,7 @@ from pathfleet.cluster import config
 from pathfleet.cluster.access import Role
 from pathfleet.core import configuration
 from pathfleet.core.detail import MapDetail
+from pathfleet.core.drift import Effective
 from pathfleet.store import File
 from tests.api.site import Site, site
 from tests.ui import scene
@@ -21,6 +22,11 @@ CFG = "defaults: defaults\n\tno-path-retry 12\n\tpolling-interval 5\n\n" + "".jo
 )
 OVERRIDES = "overrides {\n\tfast_io_fail_tmo 5\n}\n"
 IN_FORCE = configuration.combined_digest(CFG.encode(), OVERRIDES.encode())
+EFFECTIVE = Effective(
+    "defaults {\n\tno_path_retry 24\n\tpolling_interval 5\n\tuser_friendly_names no\n\tfind_multipaths strict\n}\n"
+    "overrides {\n}\n",
+    "0.9.4",
+)
 REFUSAL = "multipathd refused line 12 of zz-pathfleet-20-overrides.conf: invalid keyword, and <b>so on</b>"
 
 
@@ -35,7 +41,7 @@ async def here() -> AsyncIterator[Site]:
     memory = await scene.cluster(speeches)
     memory.files[configuration.FILE] = File(CFG.encode(), "c1")
     memory.files[configuration.OVERRIDES_FILE] = File(OVERRIDES.encode(), "o1")
-    async with site(name="pve1", memory=memory, found=scene.found()) as served:
+    async with site(name="pve1", memory=memory, found=scene.found(), in_force=EFFECTIVE) as served:
         yield served
 
 
@@ -67,6 +73,22 @@ async def test_how_far_the_configuration_is_and_a_failure_in_full(here: Site, pa
     await expect(roll.get_by_role("listitem").filter(has_text="pve3")).to_contain_text(f"failed f00dfee {REFUSAL}")
     await expect(roll.get_by_role("listitem").filter(has_text="pve4")).to_contain_text("unknown")
     await picture(page, "configuration-defaults")
+    await accessible(page)
+
+
+async def test_drift_is_shown_by_node_and_keyword_and_who_cannot_be_asked_with_the_reason(
+    here: Site, page: Page
+) -> None:
+    await as_admin(page, here, "drift")
+    rows = page.get_by_role("region", name="Drift by node and keyword").get_by_role("row")
+    drifted = rows.filter(has=page.get_by_role("rowheader", name="pve1"))
+    await expect(drifted).to_contain_text("drifted")
+    await expect(drifted.get_by_role("cell").filter(has_text="no_path_retry")).to_be_visible()
+    await expect(drifted).to_contain_text("24")
+    await expect(rows.filter(has_text="fast_io_fail_tmo")).to_contain_text("not shown by multipathd")
+    await expect(rows.filter(has_text="pve2")).to_contain_text("has published no address of an API")
+    await expect(rows.filter(has_text="pve3")).to_contain_text(REFUSAL)
+    await picture(page, "configuration-drift")
     await accessible(page)
 
 

@@ -5,7 +5,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -94,16 +93,17 @@ def _start(directory: Path, suite: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "cluster.json").unlink(missing_ok=True)
     with (directory / "log").open("wb") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.vm_cluster.keep", directory, suite],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+        # No object of this process: it outlives it.
+        keeper = os.posix_spawn(
+            sys.executable,
+            (sys.executable, "-m", "tests.vm_cluster.keep", str(directory), suite),
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), number) for number in (1, 2)],
+            setsid=True,
         )
     deadline = time.monotonic() + START_SECONDS
     while not (directory / "cluster.json").exists():
-        assert keeper.poll() is None, (directory / "log").read_text()
+        assert os.waitpid(keeper, os.WNOHANG) == (0, 0), (directory / "log").read_text()
         assert time.monotonic() < deadline, f"no cluster within {START_SECONDS} s: {directory / 'log'}"
         time.sleep(0.5)
 

@@ -43,7 +43,9 @@ class Overrides(Struct, frozen=True):
     digest: str
 
 
-_BELOW = tuple(Entry(name) for name in ("defaults", "events", "overrides", "properties", "status", "wwid"))
+_BELOW = tuple(
+    Entry(name) for name in ("defaults", "doctor", "drift", "events", "overrides", "properties", "status", "wwid")
+)
 
 
 @operation(

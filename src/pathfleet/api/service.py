@@ -11,6 +11,7 @@ from pathfleet.api.session import Sessions
 from pathfleet.cluster.access import Access
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer
+from pathfleet.core.drift import Effective
 from pathfleet.core.facts import NodeFacts
 from pathfleet.store import Store
 from pathfleet.system.executor import Executor
@@ -21,7 +22,8 @@ class Service:
     """This node as its API sees it.
 
     `maps` returns what the node found last; `peers` asks other nodes, with the node's own secret.
-    `executor` does what needs root here; `examine` is the doctor's look at this node.
+    `executor` does what needs root here; `examine` is the doctor's look at this node, `effective` what its multipathd
+    goes by.
     `under_way`: the work on LUNs that ends whoever listens, by WWID.
     """
 
@@ -33,5 +35,6 @@ class Service:
     peers: Peers
     executor: Executor
     examine: Callable[[], Awaitable[NodeFacts]]
+    effective: Callable[[], Awaitable[Effective]]
     sessions: Sessions = field(default_factory=Sessions)
     under_way: dict[str, asyncio.Task[object]] = field(default_factory=dict)

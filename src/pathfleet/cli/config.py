@@ -14,13 +14,13 @@ from pathfleet.cli.config_change import lun, print_text, set_, unset
 from pathfleet.cli.config_clear import clear
 from pathfleet.cli.config_import import import_
 from pathfleet.cli.config_overrides import lint, overrides
+from pathfleet.cli.effectives import Effectives
 from pathfleet.cluster import config as cluster_config
 from pathfleet.cluster import drift
 from pathfleet.cluster.config import Current
-from pathfleet.cluster.drift import ClusterDrift, NodeDrift, State
+from pathfleet.cluster.drift import ClusterDrift, NodeDrift, Standing
 from pathfleet.core import properties
 from pathfleet.store import open_store
-from pathfleet.system.multipathd import Multipathd
 
 
 class _Commands(click.Group):
@@ -141,11 +141,13 @@ def properties_(output: str) -> None:
 @render.output_option()
 @click.pass_context
 def diff(ctx: click.Context, output: str) -> None:
-    """Show where nodes differ from the configuration: this one by keyword, as multipathd says; others by digest.
+    """Show where nodes differ from the configuration, keyword by keyword, as their multipathd says.
+
+    Other nodes are asked through the agent on this machine; of those that cannot be asked, the digest is shown.
 
     Exit code: 0 where all have it in force; 1 where one does not; 3 where nobody can tell of one.
     """
-    found = asyncio.run(_look(ctx, here=True))
+    found = asyncio.run(_look(ctx, by_keyword=True))
     render.show(found, output, lambda: _print_diff(found))
     ctx.exit(_exit_code(found))
 
@@ -158,17 +160,15 @@ def status(ctx: click.Context, output: str) -> None:
 
     Exit code: as of `diff`.
     """
-    found = asyncio.run(_look(ctx, here=False))
+    found = asyncio.run(_look(ctx, by_keyword=False))
     render.show(found, output, lambda: _print_status(found))
     ctx.exit(_exit_code(found))
 
 
-async def _look(ctx: click.Context, *, here: bool) -> ClusterDrift:
+async def _look(ctx: click.Context, *, by_keyword: bool) -> ClusterDrift:
     current = local.settings(ctx)
     async with open_store(current.store_url) as store:
-        if not here:
-            return await drift.look(store)
-        return await drift.look(store, here=current.node, multipathd=Multipathd(current.multipathd_socket))
+        return await drift.look(store, Effectives(current).ask if by_keyword else None)
 
 
 def _print_status(found: ClusterDrift) -> None:
@@ -186,20 +186,18 @@ def _row(node: NodeDrift) -> tuple[str, ...]:
 
 def _print_diff(found: ClusterDrift) -> None:
     _print_status(found)
-    looked = [node for node in found.nodes if node.differences is not None]
-    for node in looked:
+    for node in found.nodes:
         if node.differences:
             rows = [(d.section, d.keyword, d.wanted, d.effective or "(not set)") for d in node.differences]
             render.print_table(f"{node.node}: multipathd goes by", ("SECTION", "KEYWORD", "WANTED", "EFFECTIVE"), rows)
-        else:
+        elif node.differences is not None:
             render.print_line(f"{node.node}: multipathd goes by all of it")
-    others = [node.node for node in found.nodes if node.differences is None]
-    if others:
-        render.print_line(f"not looked into, run this there: {' '.join(others)}")
+        else:
+            render.print_line(f"{node.node}: what multipathd goes by is not known")
 
 
 def _exit_code(found: ClusterDrift) -> int:
     states = {node.state for node in found.nodes}
-    if states & {State.BEHIND, State.FAILED, State.DRIFTED}:
+    if states & {Standing.BEHIND, Standing.FAILED, Standing.DRIFTED}:
         return 1
-    return 3 if State.UNKNOWN in states or not states else 0
+    return 3 if Standing.UNKNOWN in states or not states else 0

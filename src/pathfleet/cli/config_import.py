@@ -7,23 +7,31 @@ from pathlib import Path
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pathfleet.cli import local, render
 from pathfleet.cli.config_change import print_plan
+from pathfleet.cli.effectives import Effectives
 from pathfleet.cluster import config, drift, importing, preview
 from pathfleet.cluster.importing import Import, Rename
 from pathfleet.core.drift import Difference
 from pathfleet.core.proposal import Left
 from pathfleet.errors import Refused
 from pathfleet.store import open_store
-from pathfleet.system.multipathd import Multipathd
+
+
+class NodeChange(Struct, frozen=True, rename="kebab"):
+    """Where a node's multipathd goes by other values now; None where it cannot be asked, for this reason."""
+
+    node: str
+    differences: list[Difference] | None
+    reason: str | None = None
 
 
 class Imported(Struct, frozen=True, rename="kebab"):
     """What an import does, or with `written` false, would do.
 
-    `nodes` are those that would get the drop-ins. `here` is where this node's multipathd goes by other values now,
-    None where it cannot be asked (`here-reason`).
+    `nodes`: this one, and all others of the cluster, each of which gets it.
     """
 
     written: bool
@@ -31,9 +39,7 @@ class Imported(Struct, frozen=True, rename="kebab"):
     warnings: tuple[str, ...]
     left: tuple[Left, ...]
     renames: tuple[Rename, ...]
-    nodes: list[str]
-    here: list[Difference] | None
-    here_reason: str | None
+    nodes: list[NodeChange]
 
 
 @click.command("import")
@@ -57,7 +63,7 @@ def import_(
     """Take over what this node's multipath.conf, conf.d, wwids and bindings say, for the whole cluster.
 
     Shows first what it makes of them, what it cannot take over and why, which maps would be renamed, and what this
-    node's multipathd would go by instead; writes after a yes, or with --yes. The node's own files stay as they are.
+    nodes' multipathd would go by instead; writes after a yes, or with --yes. The node's own files stay as they are.
     What the cluster has already stays. With --output json or yaml it writes with --yes only.
     """
     planned, found = asyncio.run(_planned(ctx, node_files, without))
@@ -68,7 +74,7 @@ def import_(
         return
     if yes or (output == "table" and click.confirm("Write this for the whole cluster?", err=True)):
         asyncio.run(_write(ctx, planned, at_once=at_once))
-        found = _written(found)
+        found = replace(found, written=True)
     elif output == "table":
         raise Refused("nothing was changed")
     render.show(found, output, lambda: render.print_line("written; see `pathfleet config status`"))
@@ -79,24 +85,21 @@ async def _planned(ctx: click.Context, root: Path, without: tuple[str, ...]) -> 
     files = await asyncio.to_thread(importing.node_files, root)
     async with open_store(current.store_url) as store:
         planned = await importing.plan(store, files, without=without)
-        nodes = sorted({*(await store.members()).nodes, *await config.versions(store)})
-    here, reason = await drift.differences(planned.plan.after, Multipathd(current.multipathd_socket))
-    found = Imported(
-        False, preview.diff(planned.plan), planned.plan.warnings, planned.left, planned.renames, nodes, here, reason
-    )
+        nodes = sorted({current.node, *(await store.members()).nodes, *await config.versions(store)})
+    compared = await drift.compare(planned.plan.after, nodes, Effectives(current).ask)
+    changes = [_change(node, compared[node]) for node in nodes]
+    found = Imported(False, preview.diff(planned.plan), planned.plan.warnings, planned.left, planned.renames, changes)
     return planned, found
+
+
+def _change(node: str, found: list[Difference] | str) -> NodeChange:
+    return NodeChange(node, None, found) if isinstance(found, str) else NodeChange(node, found)
 
 
 async def _write(ctx: click.Context, planned: Import, *, at_once: bool) -> None:
     current = local.settings(ctx)
     async with open_store(current.store_url, node=current.node) as store:
         await config.write(store, planned.plan, at_once=at_once)
-
-
-def _written(found: Imported) -> Imported:
-    return Imported(
-        True, found.diff, found.warnings, found.left, found.renames, found.nodes, found.here, found.here_reason
-    )
 
 
 def _print(planned: Import, found: Imported) -> None:
@@ -108,11 +111,15 @@ def _print(planned: Import, found: Imported) -> None:
         title = "maps that get another name, unless the node's own multipath.conf names them"
         names = [(each.node, each.wwid, each.before, each.after) for each in found.renames]
         render.print_table(title, ("NODE", "WWID", "NOW", "THEN"), names)
-    if found.here:
-        title = "what this node's multipathd would go by instead"
-        here = [(each.section, each.keyword, each.effective or "(not set)", each.wanted) for each in found.here]
-        render.print_table(title, ("SECTION", "KEYWORD", "NOW", "THEN"), here)
-    elif found.here is None:
-        render.print_line(f"what this node's multipathd goes by now is not known: {found.here_reason}")
-    if planned.plan.changes:
-        render.print_line(f"nodes that get the drop-ins: {' '.join(found.nodes) or 'those whose agents run'}")
+    for node in found.nodes:
+        _print_node(node)
+
+
+def _print_node(node: NodeChange) -> None:
+    if node.differences:
+        rows = [(each.section, each.keyword, each.effective or "(not set)", each.wanted) for each in node.differences]
+        render.print_table(f"{node.node}: multipathd would go by", ("SECTION", "KEYWORD", "NOW", "THEN"), rows)
+    elif node.differences is not None:
+        render.print_line(f"{node.node}: multipathd goes by all of it already")
+    else:
+        render.print_line(f"{node.node}: what multipathd goes by now is not known: {node.reason}")

@@ -6,7 +6,6 @@ these can be asked. Nothing here changes anything but the list of what is muted.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
@@ -14,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pathfleet.cluster import config, live
+from pathfleet.cluster.nodes import asked
 from pathfleet.core import column, mutes, storagecfg
 from pathfleet.core.column import Column
 from pathfleet.core.facts import NodeFacts, Unexamined
@@ -21,7 +21,7 @@ from pathfleet.core.findings import SEVERITIES, Examined, Finding
 from pathfleet.core.mutes import Mute
 from pathfleet.core.reason import shortened
 from pathfleet.core.rules import BY_CODE, RULES
-from pathfleet.errors import BadRequest, Conflict, Malformed, NotFound, PathfleetError, StoreError
+from pathfleet.errors import BadRequest, Conflict, Malformed, NotFound, StoreError
 from pathfleet.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 #: Asks a node for what only it knows. Raises PathfleetError.
 Ask = Callable[[str], Awaitable[NodeFacts]]
 
-#: So many nodes are asked at a time.
-_AT_ONCE = 16
 _TRIES = 5
 #: What a node says that it could not examine is cut to so much.
 _UNEXAMINED_LIMIT = 50
@@ -98,23 +96,15 @@ async def _known(store: Store) -> Examined:
 
 async def _ask(ask: Ask, columns: Mapping[str, Column]) -> tuple[dict[str, NodeFacts], list[Unexamined]]:
     """Ask every node that is there; what another says is taken for what it says of itself."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-    found: dict[str, NodeFacts] = {}
     unexamined: list[Unexamined] = []
-
-    async def one(node: str) -> None:
-        try:
-            async with gate:
-                found[node] = replace(await ask(node), node=node)
-        except PathfleetError as error:
-            unexamined.append(Unexamined("what only the node itself knows", shortened(str(error), 400), node))
-
     for node, each in columns.items():
         if each.online is not True or each.spoke_at is None:
             why = each.doubt or "it has said nothing yet; `pathfleet agent` there does"
             unexamined.append(Unexamined("the node", why, node))
-    await asyncio.gather(*(one(node) for node, each in columns.items() if each.online is True))
-    return found, unexamined
+    found, errors = await asked((node for node, each in columns.items() if each.online is True), ask)
+    for node, error in errors.items():
+        unexamined.append(Unexamined("what only the node itself knows", shortened(str(error), 400), node))
+    return {node: replace(facts, node=node) for node, facts in found.items()}, unexamined
 
 
 async def _diagnosis(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pathfleet.cluster import config
 from pathfleet.cluster.config import Current
+from pathfleet.cluster.nodes import asked
 from pathfleet.core import applied, drift
 from pathfleet.core.applied import Applied
-from pathfleet.core.drift import Difference
+from pathfleet.core.drift import Difference, Effective
 from pathfleet.core.wire import STALE
-from pathfleet.errors import CannotTell, Malformed, NotRunning
+from pathfleet.errors import Malformed
 from pathfleet.store import Member, Store
 from pathfleet.system.multipathd import Multipathd
 
 
-class State(StrEnum):
+class Standing(StrEnum):
     """How a node stands to the cluster's configuration."""
 
     IN_FORCE = "in-force"
@@ -38,7 +40,7 @@ class NodeDrift(Struct, frozen=True, rename="kebab"):
     """
 
     node: str
-    state: State
+    state: Standing
     digest: str | None = None
     error: str | None = None
     age: int | None = None
@@ -53,40 +55,64 @@ class ClusterDrift(Struct, frozen=True, rename="kebab"):
     nodes: list[NodeDrift]
 
 
-async def look(store: Store, *, here: str | None = None, multipathd: Multipathd | None = None) -> ClusterDrift:
-    """Return how all nodes stand; of the node `here`, with what its `multipathd` goes by. Raises StoreError."""
+#: Asks a node what its multipathd goes by. Raises PathfleetError.
+Ask = Callable[[str], Awaitable[Effective]]
+
+
+async def look(store: Store, ask: Ask | None = None) -> ClusterDrift:
+    """Return how all nodes stand; with `ask`, also by keyword, as far as the nodes can be asked. Raises StoreError."""
     current = await config.read(store)
     members, values = await asyncio.gather(store.members(), store.all_values())
     now = int(time.time())
-    rows = [
-        _row(name, members.nodes.get(name, Member(online=False)), values.get(name, {}), current.wanted_digest, now)
+    rows = {
+        name: _row(
+            name, members.nodes.get(name, Member(online=False)), values.get(name, {}), current.wanted_digest, now
+        )
         for name in sorted({*members.nodes, *values})
-    ]
-    if here is not None and multipathd is not None:
-        rows = [await _with_differences(row, current, multipathd) if row.node == here else row for row in rows]
-    return ClusterDrift(current.wanted_digest, rows)
+    }
+    if ask is not None:
+        compared = await compare(current, rows, ask)
+        rows = {name: _with_differences(row, compared[name]) for name, row in rows.items()}
+    return ClusterDrift(current.wanted_digest, list(rows.values()))
+
+
+async def compare(current: Current, nodes: Iterable[str], ask: Ask) -> dict[str, list[Difference] | str]:
+    """Ask nodes what their multipathd goes by; return where that is not what `current` wants, or why nobody knows."""
+    answers, errors = await asked(nodes, ask)
+    return {
+        **{node: str(error) for node, error in errors.items()},
+        **{
+            node: drift.differences(current.drop_ins(effective.version), effective.text)
+            for node, effective in answers.items()
+        },
+    }
+
+
+async def effective(multipathd: Multipathd) -> Effective:
+    """Return what this node's multipathd goes by. Raises NotRunning, CannotTell."""
+    return Effective(await multipathd.effective(), await multipathd.version())
 
 
 def _row(name: str, member: Member, values: Mapping[str, bytes], digest: str | None, now: int) -> NodeDrift:
     if applied.KEY not in values:
         reason = "it has not said what it has in force; its agent is not running, or an older one"
-        return NodeDrift(name, State.UNKNOWN, reason=reason)
+        return NodeDrift(name, Standing.UNKNOWN, reason=reason)
     try:
         said = applied.decode(values[applied.KEY])
     except Malformed as error:
-        return NodeDrift(name, State.UNKNOWN, reason=str(error))
+        return NodeDrift(name, Standing.UNKNOWN, reason=str(error))
     age = now - said.time
     row = NodeDrift(name, _state(said, digest), said.digest, said.error, age)
     doubt = _doubt(member, age)
     if doubt is None:
         return row
-    return NodeDrift(name, State.UNKNOWN, said.digest, said.error, age, doubt)
+    return NodeDrift(name, Standing.UNKNOWN, said.digest, said.error, age, doubt)
 
 
-def _state(said: Applied, digest: str | None) -> State:
+def _state(said: Applied, digest: str | None) -> Standing:
     if said.error is not None:
-        return State.FAILED
-    return State.IN_FORCE if said.digest == digest else State.BEHIND
+        return Standing.FAILED
+    return Standing.IN_FORCE if said.digest == digest else Standing.BEHIND
 
 
 def _doubt(member: Member, age: int) -> str | None:
@@ -97,21 +123,9 @@ def _doubt(member: Member, age: int) -> str | None:
     return None if abs(age) <= STALE else "what it said is old: its agent has stopped, or its clock is wrong"
 
 
-async def _with_differences(row: NodeDrift, current: Current, multipathd: Multipathd) -> NodeDrift:
-    found, reason = await differences(current, multipathd)
-    proven = any(difference.proven for difference in found or ())
-    state = State.DRIFTED if proven and row.state is State.IN_FORCE else row.state
-    return NodeDrift(row.node, state, row.digest, row.error, row.age, row.reason or reason, found)
-
-
-async def differences(current: Current, multipathd: Multipathd) -> tuple[list[Difference] | None, str | None]:
-    """Return where this node's multipathd goes by other values than `current` wants; or None, and why not."""
-    try:
-        effective = await multipathd.ask("show config local")
-        version = await multipathd.version()
-    except (NotRunning, CannotTell) as error:
-        return None, str(error)
-    text = effective.decode(errors="replace")
-    if "{" not in text:
-        return None, f"multipathd answered `show config local` with {text[:80]!r}"
-    return drift.differences(current.drop_ins(version), text), None
+def _with_differences(row: NodeDrift, found: list[Difference] | str) -> NodeDrift:
+    if isinstance(found, str):
+        return replace(row, reason=row.reason or found)
+    proven = any(difference.proven for difference in found)
+    state = Standing.DRIFTED if proven and row.state is Standing.IN_FORCE else row.state
+    return replace(row, state=state, differences=found)

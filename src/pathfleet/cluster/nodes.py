@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -14,6 +14,9 @@ from pathfleet.errors import PathfleetError
 from pathfleet.store import Store
 
 R = TypeVar("R")
+
+#: So many nodes are asked at a time.
+_AT_ONCE: Final = 16
 
 
 class Nodes(Protocol):
@@ -52,18 +55,29 @@ async def names(store: Store, without: Collection[str] = ()) -> list[str]:
 
 async def ask(nodes: Nodes, where: Iterable[str], task: Task[R]) -> tuple[dict[str, R], dict[str, PathfleetError]]:
     """Let several nodes do the same at once; return what they answered, and why others did not."""
-    wanted = list(where)
-    ended = await asyncio.gather(*(nodes.do(node, task) for node in wanted), return_exceptions=True)
+    return await asked(where, lambda node: nodes.do(node, task))
+
+
+async def asked(
+    where: Iterable[str], question: Callable[[str], Awaitable[R]]
+) -> tuple[dict[str, R], dict[str, PathfleetError]]:
+    """Ask several nodes, many at a time; return what they answered, and why others did not."""
+    gate = asyncio.Semaphore(_AT_ONCE)
     answers: dict[str, R] = {}
     errors: dict[str, PathfleetError] = {}
-    for node, answer in zip(wanted, ended, strict=True):
-        if isinstance(answer, PathfleetError):
-            errors[node] = answer
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            answers[node] = answer
-    return answers, errors
+
+    async def one(node: str) -> None:
+        try:
+            async with gate:
+                answers[node] = await question(node)
+        except PathfleetError as error:
+            errors[node] = error
+
+    wanted = list(where)
+    for ended in await asyncio.gather(*map(one, wanted), return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+    return {node: answers[node] for node in wanted if node in answers}, errors
 
 
 def stop(what: str, errors: dict[str, PathfleetError], tell: Tell) -> Stopped:

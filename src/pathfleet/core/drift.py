@@ -14,10 +14,21 @@ from msgspec import Struct
 from pathfleet.core.conf import syntax
 from pathfleet.core.conf.effective import LISTED, settings
 from pathfleet.core.conf.syntax import Tree
+from pathfleet.core.facts import HIDDEN
 from pathfleet.core.render import DropIns
 
 #: Releases before 0.9.9 print others than they go by.
 _PRINTED_WRONG = frozenset(("force_sync", "retrigger_tries"))
+
+
+class Effective(Struct, frozen=True, rename="kebab"):
+    """What a node's multipathd goes by: its answer to `show config local`, and its version if it tells.
+
+    Reservation keys may be hidden; those are not compared.
+    """
+
+    text: str
+    version: str | None = None
 
 
 class Difference(Struct, frozen=True, rename="kebab"):
@@ -57,7 +68,7 @@ def differences(drop_ins: DropIns, effective: str) -> list[Difference]:
     return [
         _difference(key, value, there.get(key))
         for key, value in wanted.items()
-        if there.get(key) != value and _comparable(key, maps)
+        if there.get(key) not in (value, HIDDEN) and _comparable(key, maps)
     ]
 
 
