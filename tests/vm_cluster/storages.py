@@ -25,8 +25,8 @@ class OnLun:
         return f"/dev/disk/by-id/dm-uuid-mpath-{self.wwid}"
 
     def allow(self, node: Node) -> None:
-        """Put its LUN on the cluster's allow-list."""
-        node.pathfleet(f"config lun add {self.wwid}")
+        """Put its LUN on the cluster's allow-list, with a name."""
+        node.pathfleet(f"config lun add {self.wwid} --alias lun-{self.name}")
 
     def add(self, node: Node, luns: str, *, check: bool = True) -> str:
         """Make it on its LUN of storage `luns`, if that is not refused; return what is said."""

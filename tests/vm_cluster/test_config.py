@@ -10,6 +10,8 @@ from tests.vm.guest import target
 from tests.vm_cluster.cluster import ROLL_SECONDS, Cluster, Node, say
 
 LUN = target.wwid(1)
+#: Read after all of pathfleet's.
+OWN_FILE = "/etc/multipath/conf.d/zzz-own.conf"
 HARMFUL = 'blacklist {\n wwid ".*"\n}\n'
 
 
@@ -32,6 +34,29 @@ def test_a_lun_named_on_one_node_has_its_name_on_all(configured: Cluster) -> Non
     configured.in_force()
     say(f"a LUN named: in force on all nodes after {time.monotonic() - began:.1f} s")
     assert [names(node)[LUN] for node in configured.nodes] == ["archive"] * len(configured.nodes)
+
+
+def test_a_nodes_own_file_that_overrules_the_configuration_is_seen_from_another(configured: Cluster) -> None:
+    configured.in_force()
+    asked, *_, other = configured.nodes
+    assert differences(asked) == {node.name: [] for node in configured.nodes}
+    other.guest.put(b"defaults {\n find_multipaths yes\n}\n", OWN_FILE)
+    try:
+        other.guest.run("multipathd reconfigure")
+        found = {"section": "defaults", "keyword": "find_multipaths", "wanted": "strict", "effective": "on"}
+        drifted = {node.name: [found] if node is other else [] for node in configured.nodes}
+        deadline = time.monotonic() + ROLL_SECONDS
+        while (seen := differences(asked)) != drifted:
+            assert time.monotonic() < deadline, seen
+    finally:
+        other.guest.run(f"rm {OWN_FILE} && multipathd reconfigure")
+    configured.in_force()
+
+
+def differences(node: Node) -> dict[str, list[dict[str, str]]]:
+    """Return by node where its multipathd goes by something else, as `node` says it of all."""
+    found = json.loads(node.guest.run("pathfleet config diff -o json", check=False, deadline=120).stdout)
+    return {row["node"]: row["differences"] for row in found["nodes"]}
 
 
 def test_a_harmful_override_let_past_the_linter_is_undone_where_it_came_first_and_reaches_no_other(

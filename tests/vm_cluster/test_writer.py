@@ -1,9 +1,11 @@
 """A volume group on a LUN that all nodes share: what is written while fabrics fail is there when they are back."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.vm_cluster.cluster import Cluster, Node, say
+from tests.vm_cluster.cluster import Cluster, Node, restore, say
 from tests.vm_cluster.storages import SHARED
 
 STATE = "/run/writer"
@@ -19,10 +21,20 @@ class Writer:
     node: Node
     device: str
 
-    def start(self) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Run it while the body runs; it never outlives that, and the node's fabrics are whole after it."""
         self.node.guest.run(
             f"rm -f {STATE}; setsid writer {self.device} {STATE} > {STATE}.log 2>&1 & echo $! > {STATE}.pid"
         )
+        try:
+            yield
+        finally:
+            restore(self.node)  # what waits for a path cannot be ended
+            self.node.guest.run(
+                f"kill $(cat {STATE}.pid); while kill -0 $(cat {STATE}.pid) 2>/dev/null; do sleep 0.1; done",
+                deadline=PATIENCE_SECONDS,
+            )
 
     def acknowledged(self) -> int:
         """Return how many blocks the device has taken so far."""
@@ -43,11 +55,8 @@ class Writer:
         assert self.acknowledged() == before
         assert self.node.guest.run(f"kill -0 $(cat {STATE}.pid)", check=False).code == 0, self.log()
 
-    def end(self) -> str:
-        """End it; return what a check of everything found, and fail if anything was lost."""
-        self.node.guest.run(
-            f"kill $(cat {STATE}.pid); while kill -0 $(cat {STATE}.pid) 2>/dev/null; do sleep 0.1; done"
-        )
+    def found(self) -> str:
+        """Return what a check of everything found, and fail if anything was lost."""
         return self.node.guest.run(f"writer verify {self.device} {STATE}").stdout.decode().strip()
 
     def log(self) -> str:
@@ -58,16 +67,16 @@ def test_a_writer_loses_nothing_while_one_fabric_fails_then_both(cluster: Cluste
     reader, node, *_ = cluster.nodes
     device = node.pathfleet(f"storage activate {volume}").split()[-1]
     writer = Writer(node, device)
-    writer.start()
-    writer.goes_on()
-    node.guest.run("ip link set fabric-a down")
-    reader.until(f"cells[{node.name!r}][{SHARED.wwid!r}] == 'degraded'", PATIENCE_SECONDS)
-    writer.goes_on()
-    node.guest.run("ip link set fabric-b down")
-    reader.until(f"cells[{node.name!r}][{SHARED.wwid!r}] == 'failed'", PATIENCE_SECONDS)
-    # what multipathd does meanwhile is told beside the report, a moment later
-    reader.until(f"'queueing' in luns[{SHARED.wwid!r}]['nodes'][{node.name!r}]['flags']", 15)
-    writer.is_waiting(CUT_SECONDS)
-    node.guest.run("ip link set fabric-a up && ip link set fabric-b up")
-    writer.goes_on()
-    say(f"one fabric cut, then both for {CUT_SECONDS} s and more: {writer.end()}")
+    with writer.writing():
+        writer.goes_on()
+        node.guest.run("ip link set fabric-a down")
+        reader.until(f"cells[{node.name!r}][{SHARED.wwid!r}] == 'degraded'", PATIENCE_SECONDS)
+        writer.goes_on()
+        node.guest.run("ip link set fabric-b down")
+        reader.until(f"cells[{node.name!r}][{SHARED.wwid!r}] == 'failed'", PATIENCE_SECONDS)
+        # what multipathd does meanwhile is told beside the report, a moment later
+        reader.until(f"'queueing' in luns[{SHARED.wwid!r}]['nodes'][{node.name!r}]['flags']", PATIENCE_SECONDS)
+        writer.is_waiting(CUT_SECONDS)
+        restore(node)
+        writer.goes_on()
+    say(f"one fabric cut, then both for {CUT_SECONDS} s and more: {writer.found()}")
