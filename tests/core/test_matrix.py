@@ -40,8 +40,11 @@ def node(
     return column.judge(name, online, said(maps, details, age=age), NOW)
 
 
-def info(daemon: str, reason: str | None = None, *, age: int = 0) -> PublishedNodeInfo:
-    return PublishedNodeInfo(daemon, 0, Versions("0.1.0", "0.9.4"), reason, time=NOW - age)
+def info(
+    daemon: str, reason: str | None = None, *, age: int = 0, arrays: Mapping[str, str] | None = None
+) -> PublishedNodeInfo:
+    versions = Versions("0.1.0", "0.9.4")
+    return PublishedNodeInfo(daemon, 0, versions, reason, arrays=dict(arrays or {}), time=NOW - age)
 
 
 def rows(*columns: Column, expected: Expectations | None = None) -> dict[str, Lun]:
@@ -191,6 +194,12 @@ class TestARow:
         ]
         assert (lun.size, lun.transport, lun.alias) == (9, "fc", "vm1")
 
+    def test_has_the_array_that_nodes_tell_by_the_beginning_of_its_wwid(self) -> None:
+        wwid = "3600a098038314c6c6e3f4b6f4c6c5a30"
+        told = Said(Report({wwid: OPTIMAL, "3624a9370": OPTIMAL}, NOW), info=info("running", arrays={wwid[:8]: "N"}))
+        found = rows(column.judge("n1", True, told, NOW), node("n2", {wwid: OPTIMAL}))
+        assert (found[wwid].array, found["3624a9370"].array) == ("N", None)
+
     def test_warns_where_nodes_disagree_on_its_size(self) -> None:
         sizes = [9] * 6 + [5]
         lun = rows(*(node(f"n{i}", {"w": MapReport("optimal", 4, 4, size)}) for i, size in enumerate(sizes)))["w"]
@@ -245,7 +254,7 @@ def test_the_document_has_the_names_of_the_specification() -> None:
     found = msgspec.to_builtins(matrix([node("n1", {"w": OPTIMAL})], {}, NOW))
     assert {*found} == {"luns", "nodes", "warnings"}
     assert {*found["luns"][0]} == {
-        "wwid", "alias", "cluster-state", "size", "transport", "storages", "warnings", "nodes"
+        "wwid", "alias", "cluster-state", "size", "transport", "storages", "warnings", "array", "nodes"
     }  # fmt: skip
     assert {*found["luns"][0]["nodes"]["n1"]} == {"state", "paths-active", "paths-total", "age", "reason", "flags"}
     assert {*found["nodes"][0]} == {"node", "online", "daemon", "reason", "age", "apply", "versions", "warnings"}
@@ -273,7 +282,12 @@ sayings = st.builds(
     trouble=st.sampled_from([None, None, None, "it is malformed"]),
     details=st.dictionaries(wwids, details),
     info=st.none()
-    | st.builds(info, st.sampled_from(["running", "not-running", "cannot-tell"]), age=st.integers(-300, 300)),
+    | st.builds(
+        info,
+        st.sampled_from(["running", "not-running", "cannot-tell"]),
+        age=st.integers(-300, 300),
+        arrays=st.dictionaries(wwids, st.sampled_from(["NETAPP LUN", "PURE"])),
+    ),
     applied=st.none() | st.builds(Applied, st.integers(0, 9), st.sampled_from([None, "d"])),
 )
 columns = st.builds(
@@ -386,6 +400,14 @@ class TestKeptUpToDate:
         after = column.read({"multipath": values["multipath"].replace(b":1}", b":61}")}, before)
         assert live.place(column.judge("n1", True, after, 61)) == []
         assert live.document(61).nodes[0].age == 0
+
+    def test_another_array_alone_is_another_row(self) -> None:
+        live, report = Matrix(), Report({"w": OPTIMAL}, NOW)
+        live.place(column.judge("n1", True, Said(report, info=info("running")), NOW))
+        (row,) = live.place(column.judge("n1", True, Said(report, info=info("running", arrays={"w": "PURE"})), NOW))
+        assert isinstance(row, LunChange)
+        assert row.lun is not None
+        assert row.lun.array == "PURE"
 
     def test_a_time_of_applying_that_moves_is_no_change(self) -> None:
         live = Matrix()

@@ -19,7 +19,7 @@ def test_a_node_is_read_back_with_its_time() -> None:
 def test_the_value_is_as_others_read_it() -> None:
     info = NodeInfo("cannot-tell", 5, Versions("0.1.0"), "timeout")
     assert wire.stamp(content(info), 7) == (
-        b'{"api":null,"api-certificate":null,"api-token-hash":null,"multipathd":"cannot-tell","reason":"timeout","start":5,"time":7,'
+        b'{"api":null,"api-certificate":null,"api-token-hash":null,"arrays":{},"multipathd":"cannot-tell","reason":"timeout","start":5,"time":7,'
         b'"versions":{"multipath-tools":null,"pathfleet":"0.1.0"}}'
     )
 

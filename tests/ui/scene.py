@@ -37,8 +37,11 @@ DIGEST = "8c4b2f19d3a7e05561f0aa9be7d2c4410f6e83d2"
 
 
 def wwid(place: int) -> str:
-    """Return the WWID of the LUN at this place of NAMES."""
-    return f"3600a098038314c6c6e3f4b6f4c6c5a{place:02x}"
+    """Return the WWID of the LUN at this place of NAMES; the last two are another array's."""
+    return f"{'3600a098038314c6c6e3f4b6f4c6c5a' if place < 10 else '3624a937075d2f8c0c7b14d4e000114'}{place:02x}"
+
+
+ARRAYS = {wwid(0)[:8]: "NETAPP LUN C-Mode", wwid(10)[:8]: "PURE FlashArray"}
 
 
 def optimal(place: int) -> MapReport:
@@ -88,7 +91,7 @@ async def say(memory: Memory, name: str, speech: Speech) -> None:
     async with MemoryStore(name, memory) as store:
         await store.alive()
         now = int(time.time()) - speech.ago
-        info = NodeInfo(speech.daemon, now, Versions("1.0", "0.9.4"), speech.reason)
+        info = NodeInfo(speech.daemon, now, Versions("1.0", "0.9.4"), speech.reason, arrays=ARRAYS)
         contents: dict[str, Content] = {
             **report.contents(speech.maps, limit=VALUE_LIMIT),
             detail.KEY: {"maps": named(speech.details)},

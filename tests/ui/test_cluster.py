@@ -124,6 +124,14 @@ async def test_rows_are_grouped_by_the_storage_that_consumes_them(cluster_page: 
     await expect(cluster_page.locator("tbody .title th")).to_have_text(["no storage10", "vg-prod1", "vg-db1"])
 
 
+async def test_the_luns_of_one_array_are_shown_alone_or_below_its_name(cluster_page: Page) -> None:
+    await cluster_page.get_by_role("combobox", name="Array").select_option("PURE FlashArray")
+    await expect(cluster_page.locator("tbody .name")).to_have_text(["archive", "scratch"])
+    await cluster_page.get_by_role("combobox", name="Array").select_option("Any array")
+    await cluster_page.get_by_role("combobox", name="Order").select_option("array")
+    await expect(cluster_page.locator("tbody .title th")).to_have_text(["NETAPP LUN C-Mode10", "PURE FlashArray2"])
+
+
 async def test_problems_only_leaves_out_what_is_well(page: Page) -> None:
     speeches = {name: scene.Speech() for name in scene.NODES[:2]}
     speeches["pve2"] = replace(speeches["pve2"], maps=scene.lost(scene.HEALTHY, 2, 1))

@@ -18,6 +18,7 @@ from pathfleet import __version__
 from pathfleet.agent.collect import Collector, Snapshot
 from pathfleet.agent.publish import Publisher
 from pathfleet.agent.supervise import Body, for_ever, until_signalled
+from pathfleet.core import arrays
 from pathfleet.core.health import Health
 from pathfleet.core.node import Daemon, NodeInfo, Versions
 from pathfleet.errors import StoreError
@@ -166,7 +167,9 @@ class Agent:
 
     def _info(self, snapshot: Snapshot) -> NodeInfo:
         versions = Versions(__version__, snapshot.version)
-        return self._introduce(NodeInfo(snapshot.daemon.value, self._start, versions, snapshot.reason))
+        told = arrays.arrays(verdict.map for verdict in snapshot.verdicts)
+        info = NodeInfo(snapshot.daemon.value, self._start, versions, snapshot.reason, arrays=told)
+        return self._introduce(info)
 
     def _say(self, snapshot: Snapshot) -> None:
         """Log and show a change of what is true; one line for each."""

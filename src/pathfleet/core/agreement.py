@@ -25,11 +25,12 @@ class Told(Struct, frozen=True):
     names: dict[str, list[str]]
     sizes: dict[int, list[str]]
     transports: dict[str, list[str]]
+    arrays: dict[str, list[str]]
 
 
 def told(wwid: str, nodes: Iterable[str], columns: Mapping[str, Column]) -> Told:
     """Return what these nodes say of a LUN. Those in doubt count only where nobody else says anything."""
-    sure, doubted = Told({}, {}, {}), Told({}, {}, {})
+    sure, doubted = Told({}, {}, {}, {}), Told({}, {}, {}, {})
     for node in nodes:
         column = columns[node]
         report = column.said.report
@@ -44,7 +45,15 @@ def told(wwid: str, nodes: Iterable[str], columns: Mapping[str, Column]) -> Told
         detail = column.said.details.get(wwid)
         if detail and detail.name:
             answers.names.setdefault(detail.name, []).append(node)
-    return Told(sure.names or doubted.names, sure.sizes or doubted.sizes, sure.transports or doubted.transports)
+        array = column.array_of(wwid)
+        if array:
+            answers.arrays.setdefault(array, []).append(node)
+    return Told(
+        sure.names or doubted.names,
+        sure.sizes or doubted.sizes,
+        sure.transports or doubted.transports,
+        sure.arrays or doubted.arrays,
+    )
 
 
 def taken(answers: Mapping[V, list[str]]) -> V | None:

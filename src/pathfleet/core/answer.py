@@ -95,8 +95,8 @@ def _map_row(verdict: Verdict, facts: Facts) -> MapRow:
         verdict.size,
         verdict.transport,
         map_.sysfs or None,
-        _word(map_.vend),
-        _word(map_.prod),
+        map_.vendor,
+        map_.product,
         [_group_row(group, facts) for group in map_.path_groups],
     )
 
@@ -123,8 +123,3 @@ def _path_row(path: Path, facts: Facts) -> PathRow:
         meaning.says,
         meaning.remedy.replace("DEV", path.dev) if meaning.remedy else None,
     )
-
-
-def _word(padded: str) -> str | None:
-    # `##` is multipathd's word for a map without paths
-    return None if padded.strip() in ("", "##") else padded.strip()

@@ -218,15 +218,20 @@ def _says_the_same(old: Column, new: Column) -> bool:
         and new.said.report is not None
         and old.said.report.maps is new.said.report.maps
         and old.said.details is new.said.details
+        and _arrays(old) == _arrays(new)
         and (old.doubt, old.daemon) == (new.doubt, new.daemon)
     )
 
 
 def _told_otherwise(old: Column, new: Column) -> frozenset[str]:
-    """Return the LUNs of which the node says another size, transport or name."""
+    """Return the LUNs of which the node says another size, transport, array or name."""
     return frozenset(wwid for wwid in {*old.maps, *new.maps} if _facts(old, wwid) != _facts(new, wwid))
 
 
 def _facts(column: Column, wwid: str) -> object:
     map_, detail = column.maps.get(wwid), column.said.details.get(wwid)
-    return map_ and (map_.size, map_.transport, detail and detail.name)
+    return map_ and (map_.size, map_.transport, column.array_of(wwid), detail and detail.name)
+
+
+def _arrays(column: Column) -> dict[str, str]:
+    return column.said.info.arrays if column.said.info else {}

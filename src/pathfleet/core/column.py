@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from pathfleet.core import applied, detail, node, report
+from pathfleet.core import applied, arrays, detail, node, report
 from pathfleet.core.applied import Applied
 from pathfleet.core.detail import Detail, MapDetail
 from pathfleet.core.node import Daemon, PublishedNodeInfo
@@ -63,6 +63,10 @@ class Column(Struct, frozen=True):
     def maps(self) -> Mapping[str, MapReport]:
         """What the node reported last, by WWID; empty if it reported nothing, or nothing readable."""
         return self.said.report.maps if self.said.report else {}
+
+    def array_of(self, wwid: str) -> str | None:
+        """Return which array the node says that a LUN comes from, None if it does not say."""
+        return arrays.array_of(wwid, self.said.info.arrays) if self.said.info else None
 
     @property
     def spoke_at(self) -> int | None:

@@ -53,6 +53,21 @@ class Map(Struct, frozen=True, gc=False):
     prod: str = ""
     path_groups: tuple[PathGroup, ...] = ()
 
+    @property
+    def vendor(self) -> str | None:
+        """Who made the LUN, None if it is not known."""
+        return _word(self.vend)
+
+    @property
+    def product(self) -> str | None:
+        """What the LUN is, None if it is not known."""
+        return _word(self.prod)
+
+
+def _word(padded: str) -> str | None:
+    # `##` is multipathd's word for a map without paths
+    return None if padded.strip() in ("", "##") else padded.strip()
+
 
 class _ManyMaps(Struct, frozen=True, gc=False):
     maps: tuple[Map, ...]

@@ -47,7 +47,10 @@ class AgedCell(Cell, frozen=True, gc=False, rename="kebab"):
 
 
 class LunHead(Struct, frozen=True, rename="kebab"):
-    """A row without its cells. `size` in bytes; `storages` are those that consume the LUN."""
+    """A row without its cells. `size` in bytes; `storages` are those that consume the LUN.
+
+    `array`: vendor and product of the LUN as far as nodes tell.
+    """
 
     wwid: str
     alias: str | None
@@ -56,6 +59,7 @@ class LunHead(Struct, frozen=True, rename="kebab"):
     transport: str | None = None
     storages: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    array: str | None = None
 
 
 class Lun(LunHead, frozen=True, rename="kebab"):
@@ -170,7 +174,7 @@ def head(
     wwid: str, row: Iterable[Cell], said: Told, expected: Expected | None, *, nodes: Collection[str], aliases: Aliases
 ) -> LunHead:
     """Return a row's head; `nodes` are those of the cluster. Expected, but on no node that there is: unknown."""
-    alias, transport = taken(said.names), taken(said.transports)
+    alias, transport, array = taken(said.names), taken(said.transports), taken(said.arrays)
     states = {cell.state for cell in row}
     return LunHead(
         wwid,
@@ -180,6 +184,7 @@ def head(
         transport and reason.shortened(transport, 40),
         expected.storages if expected else (),
         warnings(wwid, said, expected, nodes, aliases),
+        array and reason.shortened(array, 40),
     )
 
 
@@ -226,7 +231,15 @@ def lun(
             )
         nodes[node] = aged
     return Lun(
-        head.wwid, head.alias, head.cluster_state, head.size, head.transport, head.storages, head.warnings, nodes
+        head.wwid,
+        head.alias,
+        head.cluster_state,
+        head.size,
+        head.transport,
+        head.storages,
+        head.warnings,
+        head.array,
+        nodes,
     )
 
 

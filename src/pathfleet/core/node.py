@@ -35,7 +35,7 @@ class NodeInfo(Struct, frozen=True, rename="kebab"):
     `multipathd` is a word of Daemon, `reason` says why it is not `running`. `start`: epoch seconds at which the
     agent started. `api`: where other nodes reach its API (`https://HOST:PORT`), None if they cannot.
     `api_certificate` is the SHA-256 of the certificate that they find there, `api_token_hash` that of the secret by
-    which they know this node; both in hexadecimal.
+    which they know this node; both in hexadecimal. `arrays`: whose LUNs the node has, as `core.arrays` tells it.
     """
 
     multipathd: str
@@ -45,6 +45,7 @@ class NodeInfo(Struct, frozen=True, rename="kebab"):
     api: str | None = None
     api_certificate: str | None = None
     api_token_hash: str | None = None
+    arrays: dict[str, str] = {}
 
 
 class PublishedNodeInfo(NodeInfo, frozen=True, kw_only=True):

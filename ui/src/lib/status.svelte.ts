@@ -133,6 +133,7 @@ class Status {
       "cluster-state": "unknown",
       size: null,
       transport: null,
+      array: null,
       storages: [],
       warnings: [],
     };

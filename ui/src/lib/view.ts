@@ -1,7 +1,8 @@
 /** What of the matrix is shown, and in which order. */
 import { compare, WORST_FIRST, type Row, type State } from "./status.svelte";
 
-export type Grouping = "none" | "state" | "storage";
+const GROUPINGS = ["none", "state", "storage", "array"] as const;
+export type Grouping = (typeof GROUPINGS)[number];
 
 export interface Filters {
   problems: boolean;
@@ -9,6 +10,7 @@ export interface Filters {
   text: string;
   storage: string | null;
   transport: string | null;
+  array: string | null;
   group: Grouping;
 }
 
@@ -16,26 +18,28 @@ export interface Filters {
 export type Line = { key: string } & ({ row: Row; title?: never } | { title: string; count: number; row?: never });
 
 export function filters(query: URLSearchParams): Filters {
-  const [state, group] = [query.get("state") as State, query.get("group")];
+  const [state, group] = [query.get("state") as State, query.get("group") as Grouping];
   return {
     problems: query.get("problems") === "1",
     state: WORST_FIRST.includes(state) ? state : null,
     text: query.get("text") ?? "",
     storage: query.get("storage"),
     transport: query.get("transport"),
-    group: group === "state" || group === "storage" ? group : "none",
+    array: query.get("array"),
+    group: GROUPINGS.includes(group) ? group : "none",
   };
 }
 
 /** Return the rows that pass the filters. */
-export function matching(rows: Iterable<Row>, { problems, state, text, storage, transport }: Filters): Row[] {
+export function matching(rows: Iterable<Row>, { problems, state, text, storage, transport, array }: Filters): Row[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return [...rows].filter(({ head }) => {
     if (problems && head["cluster-state"] === "optimal") return false;
     if (state && head["cluster-state"] !== state) return false;
     if (storage !== null && !(storage === "" ? head.storages.length === 0 : head.storages.includes(storage))) return false;
     if (transport && head.transport !== transport) return false;
-    const about = words.length ? [head.alias ?? "", head.wwid, ...head.storages].join(" ").toLowerCase() : "";
+    if (array && head.array !== array) return false;
+    const about = words.length ? [head.alias ?? "", head.wwid, head.array ?? "", ...head.storages].join(" ").toLowerCase() : "";
     return words.every((word) => about.includes(word));
   });
 }
@@ -49,21 +53,22 @@ export function ordered(rows: Row[], before: Row[] | null): Row[] {
 }
 
 /** Return the lines of rows, with titles where they are grouped. */
-export function lines(rows: Row[], grouping: Grouping, nameless: string): Line[] {
+export function lines(rows: Row[], grouping: Grouping, nameless: { storage: string; array: string }): Line[] {
   if (grouping === "none") return rows.map((row) => ({ key: row.wwid, row }));
+  const titles = {
+    state: ({ head }: Row) => [head["cluster-state"]],
+    storage: ({ head }: Row) => (head.storages.length ? head.storages : [nameless.storage]),
+    array: ({ head }: Row) => [head.array ?? nameless.array],
+  }[grouping];
   const groups = new Map<string, Row[]>();
   for (const row of rows)
-    for (const title of grouping === "state" ? [row.head["cluster-state"]] : named(row.head.storages, nameless))
+    for (const title of titles(row))
       groups.set(title, [...(groups.get(title) ?? []), row]);
   return [...groups].flatMap(([title, members]) => [
     { key: title, title, count: members.length },
     // A LUN that two storages consume stands below each of them.
     ...members.map((row) => ({ key: `${title} ${row.wwid}`, row })),
   ]);
-}
-
-function named(storages: string[], nameless: string): string[] {
-  return storages.length ? storages : [nameless];
 }
 
 /** Which of `count` things of one size can be seen, with some more on each side. */
