@@ -12,7 +12,7 @@ import pytest
 from pathfleet.agent import follow, supervise
 from pathfleet.agent.apply import Applier, Outcome
 from pathfleet.agent.follow import Follower
-from pathfleet.cluster import rolling
+from pathfleet.cluster import config, rolling
 from pathfleet.core import applied, roll
 from pathfleet.core.applied import Applied
 from pathfleet.core.configuration import FILE, OVERRIDES_FILE, combined_digest
@@ -131,7 +131,26 @@ async def test_an_allowed_lun_becomes_a_map_with_its_alias_and_an_emptied_file_t
             await cluster.write(FILE, cfg)
             await cluster.all_say(combined_digest(cfg, b""))
             assert [await host.names() for host in hosts] == [{"db"}, {"db"}]
+            await cluster.write(FILE, b"")
+            await cluster.all_say(None)
+        assert hosts[0].tree() == before
+
+
+async def test_a_store_without_any_configuration_takes_nothing_off_a_node_until_somebody_says_so(
+    tmp_path: Path,
+) -> None:
+    async with lab(tmp_path, UNLISTED) as hosts:
+        cluster = Cluster(hosts, f"sqlite://{tmp_path}/cluster.db")
+        before = hosts[0].tree()
+        async with cluster.following():
+            await cluster.write(FILE, CFG)
+            await cluster.all_say(DIGEST)
+            applied = hosts[0].tree()
             await cluster.write(FILE, None)
+            errors = await cluster.errors(len(hosts))
+            assert all("the store has no multipath.cfg" in error for error in errors.values())
+            assert hosts[0].tree() == applied
+            await config.write(cluster.operator, await config.plan_clear(cluster.operator))
             await cluster.all_say(None)
         assert hosts[0].tree() == before
 

@@ -16,7 +16,7 @@ def cell(
 def lun(wwid: str, alias: str | None = None, warnings: tuple[str, ...] = (), /, **nodes: AgedCell) -> Lun:
     """A row, as bad as its worst cell."""
     worst = next(state for state in WORST_FIRST if any(each.state is state for each in nodes.values()))
-    return Lun(wwid, alias, worst, 1 << 40, "fc", (), warnings, nodes)
+    return Lun(wwid, alias, worst, 1 << 40, "fc", (), warnings, None, nodes)
 
 
 def node(name: str, *, online: bool | None = True, daemon: str = "running", **more: object) -> NodeRow:

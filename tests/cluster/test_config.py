@@ -157,7 +157,10 @@ async def test_a_node_that_failed_with_this_digest_meanwhile_stays_known(store: 
 async def test_an_emptied_configuration_is_rolled_out_as_nothing(store: MemoryStore, memory: Memory) -> None:
     planned = await config.plan_both(store, await config.read(store), "", "")
     await config.write(store, planned)
-    assert {*memory.files} == {roll.FILE}
+    assert {name: file.content for name, file in memory.files.items() if name != roll.FILE} == {
+        configuration.FILE: b"",
+        configuration.OVERRIDES_FILE: b"",
+    }
     assert roll.decode(memory.files[roll.FILE].content) == roll.Roll(None)
 
 
@@ -274,9 +277,17 @@ async def test_a_lun_that_nothing_uses_is_removed(store: MemoryStore) -> None:
 async def test_a_cleared_configuration_is_no_configuration(store: MemoryStore, memory: Memory) -> None:
     memory.files[configuration.OVERRIDES_FILE] = File(b"overrides {\n}\n", "o1")
     await config.write(store, await config.plan_clear(store))
-    assert configuration.FILE not in memory.files
-    assert configuration.OVERRIDES_FILE not in memory.files
+    assert memory.files[configuration.FILE].content == b""
+    assert memory.files[configuration.OVERRIDES_FILE].content == b""
     assert (await config.read(store)).wanted_digest is None
+    assert not (await config.plan_clear(store)).changes
+
+
+async def test_a_store_that_lost_the_configuration_is_told_that_there_is_to_be_none(memory: Memory) -> None:
+    memory.files.clear()
+    async with MemoryStore("a", memory) as store:
+        await config.write(store, await config.plan_clear(store))
+    assert memory.files[configuration.FILE].content == b""
 
 
 async def test_a_configuration_whose_luns_storages_use_is_cleared_only_by_force(

@@ -35,15 +35,20 @@ CHECK_SECONDS = 30.0
 AGAIN_SECONDS = 3.0
 #: How long a single apply waits for its turn.
 _PATIENCE_SECONDS = 180.0
+_LOST = (
+    f"the store has no {configuration.FILE}, not even an empty one: it was lost, or this is another store; what is in"
+    " force stays; restore it, or let go of it on all nodes: `pathfleet config clear --yes`"
+)
 _FILES = frozenset((configuration.FILE, configuration.OVERRIDES_FILE, roll.FILE))
 
 T = TypeVar("T")
 
 
 class Cluster(Struct, frozen=True):
-    """What the store says, read for one decision."""
+    """What the store says, read for one decision. `configured`: it has a configuration, if only an empty one."""
 
     members: Members
+    configured: bool
     content: bytes
     overrides: bytes
     roll: Roll | None
@@ -146,6 +151,8 @@ class Follower:
         try:
             if (recovered := await self._applier.recover()) is not None:
                 log.warning("apply-recovered what=%s", recovered)
+            if not cluster.configured and await self._applier.digest() is not None:
+                return await self._as_it_is(_LOST)
             plan = await self._wanted(cluster)
             await self._note_failure()
             if await self._applier.has(plan):
@@ -229,12 +236,11 @@ class Follower:
 
     async def _read(self) -> Cluster:
         store = self._store
-        content, overrides = [
-            file.content if (file := await store.read(name)) else b""
-            for name in (configuration.FILE, configuration.OVERRIDES_FILE)
-        ]
+        files = [await store.read(name) for name in (configuration.FILE, configuration.OVERRIDES_FILE)]
+        content, overrides = [file.content if file else b"" for file in files]
         known = await rolling.read(store)
-        return Cluster(await store.members(), content, overrides, known, await store.all_values())
+        members, values = await store.members(), await store.all_values()
+        return Cluster(members, any(files), content, overrides, known, values)
 
     async def _say(self, outcome: Outcome) -> None:
         await self._status.say(outcome.digest, outcome.error)

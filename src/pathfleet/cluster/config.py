@@ -2,7 +2,8 @@
 
 Two files with a digest and a lock each: `multipath.cfg` and `multipath-overrides.conf`. A change is first planned,
 which shows what it would do and refuses what multipathd could not take, and then written, if the files are still
-what the plan was made from. What nodes make of it is not decided here: see `agent.apply`.
+what the plan was made from. An emptied file stays, empty: nodes take a store without any for one that has lost it.
+What nodes make of it is not decided here: see `agent.apply`.
 """
 
 from __future__ import annotations
@@ -87,16 +88,20 @@ class Current(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a change would do. `warnings`: what is odd, but not refused."""
+    """What a change would do. `warnings`: what is odd, but not refused.
+
+    `unsaid`: these files are to be there, though empty, and are not.
+    """
 
     before: Current
     after: Current
     warnings: tuple[str, ...] = ()
+    unsaid: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether it would change anything."""
-        return self.before != self.after
+        return self.before != self.after or bool(self.unsaid)
 
 
 async def read(store: Store) -> Current:
@@ -173,7 +178,8 @@ async def plan_clear(store: Store, *, force: bool = False) -> Plan:
             f"storage {', '.join(storages)} uses LUNs of the configuration: nodes would lose their maps once they"
             " are closed; remove the storages first, or say force"
         )
-    return Plan(before, Current())
+    unsaid = () if await store.read(configuration.FILE) else (configuration.FILE,)
+    return Plan(before, Current(), unsaid=unsaid)
 
 
 async def consumers(store: Store) -> dict[str, list[str]]:
@@ -201,7 +207,7 @@ async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
         (configuration.OVERRIDES_FILE, before.overrides_content, after.overrides_content),
         (configuration.FILE, before.content, after.content),
     ]
-    changed = [(name, old, new) for name, old, new in files if old != new]
+    changed = [(name, old, new) for name, old, new in files if old != new or name in planned.unsaid]
     async with AsyncExitStack() as locks:
         for name, _, _ in changed:
             await locks.enter_async_context(store.lock(name))
@@ -210,7 +216,7 @@ async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
             _same(name, configuration.digest(_content(found[name])), configuration.digest(old))
         for name, _, new in changed:
             file = found[name]
-            await store.swap(name, new or None, file.revision if file else None)
+            await store.swap(name, new, file.revision if file else None)
     if changed:
         # not before: what a node finds without it, it rolls out one by one, which is never wrong
         await rolling.begin(store, (await read(store)).wanted_digest, at_once=at_once)

@@ -60,8 +60,7 @@ async def write(name: str, content: bytes) -> int:
     settings = load()
     async with open_store(settings.store_url, node=settings.node) as store:
         file = await store.read(name)
-        if file or content:
-            await store.swap(name, content or None, file.revision if file else None)
+        await store.swap(name, content, file.revision if file else None)
     return 0
 
 
