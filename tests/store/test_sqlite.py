@@ -226,6 +226,17 @@ class TestFile:
             assert await b.values("a") == {"multipath": b"x"}
         assert link.is_symlink()
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led astray")
+    async def test_as_root_is_not_a_link_that_another_user_may_have_put_there(self, tmp_path: Path) -> None:
+        theirs, precious = tmp_path / "theirs", tmp_path / "precious"
+        theirs.mkdir()
+        os.chown(theirs, 65534, 65534)
+        (theirs / "cluster.db").symlink_to(precious)
+        with pytest.raises(StoreUnavailable, match="root follows none"):
+            async with SQLiteStore(theirs / "cluster.db", node="a"):
+                pass
+        assert not precious.exists()
+
     async def test_of_garbage_is_named_left_alone_and_replaced_once_it_is_moved_away(self, path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(b"garbage " * 1000)

@@ -70,8 +70,8 @@ class EventsQuery(Struct, frozen=True):
 async def events(call: Call, query: EventsQuery) -> StreamingResponse:
     """Return a stream of events `cell`, `lun`, `node` and `warnings`, each with what is now, after a named one.
 
-    `reset`: something may have been missed. Read the status again, and listen anew after the event that it names: what
-    this stream would go on with may be older. It comes first where no event is named, or one that is forgotten. The
+    `reset`: something may have been missed. Read the status again, and listen anew after the event that the status
+    names: what this stream goes on with may be older. It comes first where no event is named, or a forgotten one. The
     stream ends when the token does.
     """
     live = call.service.live

@@ -132,7 +132,7 @@ class Peers:
         except TimeoutError:
             raise NoAnswerInTime(
                 f"node {node} did not answer at {base} within {deadline_seconds:g} s; "
-                "ask it directly, or look at its agent: journalctl -u pathfleet"
+                "ask it directly, or look at its agent: journalctl -u pathfleet-agent"
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             why = str(error) or type(error).__name__

@@ -20,6 +20,7 @@ EXIT_USAGE = 64
 EXIT_UNAVAILABLE = 69
 EXIT_SETTINGS = 78
 EXIT_CANNOT_TELL = 3
+EXIT_NOT_RUNNING = 4
 
 #: Each command, and the module that holds it: only the one that runs is loaded.
 _COMMANDS = {
@@ -93,8 +94,10 @@ def main() -> None:
 
 def _exit_code(error: PathfleetError) -> int:
     match error:
-        case CannotTell() | NotRunning():
+        case CannotTell():
             return EXIT_CANNOT_TELL
+        case NotRunning():
+            return EXIT_NOT_RUNNING
         case BadRequest(status=400):  # another status: it could be used, were it not for what is there
             return EXIT_USAGE
         case SettingsError():

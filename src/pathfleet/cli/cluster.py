@@ -27,6 +27,9 @@ F = TypeVar("F", bound=Callable[..., object])
 #: Where things are on this node.
 MACHINE = Machine()
 
+#: All that reads the store.
+_RESTART = "systemctl restart pathfleet-agent; systemctl try-restart pathfleet-executor pathfleet-apply"
+
 _STORE = re.compile(r"^[ \t]*store[ \t]*=.*$", re.MULTILINE)
 
 
@@ -93,7 +96,7 @@ def leave_(member: str | None, force: bool) -> None:
         _progress(f"kept: {path}")
         if (path / "ca.key").exists():
             _progress(f"nodes are let in with {path / 'ca.key'}: move it to another member's {MACHINE.directory}")
-    _progress("now set store in the settings to another one, and restart the agent")
+    _progress(f"now set store in the settings to another one, then: {_RESTART}")
 
 
 @cluster.command("settings")
@@ -139,9 +142,9 @@ def _finish(ctx: click.Context, record: Record, write_settings: bool) -> None:
     url = MACHINE.store_url(record.endpoints)
     if write_settings:
         write_store(file, url)
-        _progress(f"written to {file}; restart the agent: systemctl restart pathfleet-agent")
+        _progress(f"written to {file}; now: {_RESTART}")
     else:
-        _progress(f"{record.node} is a member; put this line into {file} and restart the agent:")
+        _progress(f"{record.node} is a member; put this line into {file}, then: {_RESTART}")
     render.print_line(f"store = {json.dumps(url)}")
 
 

@@ -62,8 +62,8 @@ def import_(
 ) -> None:
     """Take over what this node's multipath.conf, conf.d, wwids and bindings say, for the whole cluster.
 
-    Shows first what it makes of them, what it cannot take over and why, which maps would be renamed, and what this
-    nodes' multipathd would go by instead; writes after a yes, or with --yes. The node's own files stay as they are.
+    Shows first what it makes of them, what it cannot take over and why, which maps would be renamed, and what each
+    node's multipathd would go by instead; writes after a yes, or with --yes. The node's own files stay as they are.
     What the cluster has already stays. With --output json or yaml it writes with --yes only.
     """
     planned, found = asyncio.run(_planned(ctx, node_files, without))

@@ -95,7 +95,7 @@ async def effective(multipathd: Multipathd) -> Effective:
 
 def _row(name: str, member: Member, values: Mapping[str, bytes], digest: str | None, now: int) -> NodeDrift:
     if applied.KEY not in values:
-        reason = "it has not said what it has in force; its agent is not running, or an older one"
+        reason = "it has not said what it has in force: neither pathfleet-executor nor pathfleet-apply has run there"
         return NodeDrift(name, Standing.UNKNOWN, reason=reason)
     try:
         said = applied.decode(values[applied.KEY])

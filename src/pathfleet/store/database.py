@@ -132,7 +132,7 @@ class Database:
             return self._connection
         if self._connection is not None:
             self._leave(self._connection)
-        real = Path(os.path.realpath(self.path))  # SQLite puts its -wal beside the file that a link points to
+        real = self._place()
         with self._directory_held(real.parent) as directory:
             self._wal, self._shm = (real.with_name(real.name + suffix) for suffix in ("-wal", "-shm"))
             if not real.exists():
@@ -142,6 +142,18 @@ class Database:
             self._opened_wal = _identity(self._wal)
         self.openings += 1
         return self._connection
+
+    def _place(self) -> Path:
+        """Return where the file is: SQLite puts its -wal beside what a link points to.
+
+        Root follows no link out of a directory of somebody else, who would choose by it what root makes and fills.
+        """
+        if self.path.is_symlink() and os.geteuid() == 0 and (owner := self.path.parent.stat().st_uid) != 0:
+            raise self._refusal(
+                f"it is a link, in a directory of user {owner}, and root follows none from there: name the file itself"
+                " in `store`"
+            )
+        return Path(os.path.realpath(self.path))
 
     def _connected(self, real: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(

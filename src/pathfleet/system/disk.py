@@ -23,7 +23,7 @@ _REASONS = {
 }
 _REMEDIES = {
     errno.EROFS: "the file system is read-only, at least to this program; see `dmesg` for why, then "
-    "`mount -o remount,rw` and `systemctl restart pathfleet-apply`",
+    "`mount -o remount,rw` and `systemctl try-restart pathfleet-executor pathfleet-apply`",
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the quota is used up; make room",
     errno.EACCES: "run it as root",
