@@ -26,6 +26,8 @@ from pathfleet.store import (
     checked_file,
     checked_key,
     checked_value,
+    in_use,
+    no_member,
 )
 from tests.replies import help_text, reply
 
@@ -252,6 +254,17 @@ class MemoryStore:
         return Members(
             {node: Member(age is not None and age < self.memory.online_seconds, age) for node, age in ages.items()}
         )
+
+    async def forget(self, node: str) -> None:
+        self._writer("forget")
+        member = (await self.members()).nodes.get(node)
+        if member is None:
+            raise no_member(node)
+        if member.online:
+            raise in_use(node)
+        self.memory.values.pop(node, None)
+        self.memory.seen.pop(node, None)
+        self.memory.stir(Change(nodes=frozenset({node})))
 
     async def read(self, name: str) -> File | None:
         self._enter("read")

@@ -21,6 +21,7 @@ class MemoryCluster:
     keeps_values = True
     names_holders = True
     revises_equal_content = True
+    forgets = True
 
     def __init__(self) -> None:
         self.memory = Memory(self.offline_seconds, self.lease_seconds)
@@ -54,6 +55,10 @@ class TestNodeValues(conformance.TestNodeValues):
 
 
 class TestMembers(conformance.TestMembers):
+    pass
+
+
+class TestForgetting(conformance.TestForgetting):
     pass
 
 

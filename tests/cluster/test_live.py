@@ -246,6 +246,42 @@ class TestTime:
             assert [node.node for node in it.document().nodes] == ["b"]
 
 
+class TestANodeThatIsForgotten:
+    async def test_is_gone_from_the_matrix_and_listeners_are_told(
+        self, memory: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(live, "_MEMBERS_SECONDS", 0.01)
+        a, b = await member(memory, "a"), await member(memory, "b")
+        for each in (a, b):
+            await each.put("multipath", value(clock))
+        memory.seen["b"] -= 100
+        async with following(Live(a, wall_clock=clock)) as it:
+            assert it.columns["b"].online is False
+            start = it.journal.latest
+            await a.forget("b")
+            await until(it, lambda: "b" not in it.columns)
+            assert [*it.document().luns[0].nodes] == ["a"]
+            assert it.document() == await live.look(a, clock.now)
+            told = [json.loads(event.data) for event in it.journal.since(start) or () if event.kind == "node"]
+            assert (told[-1]["node"], told[-1]["head"]) == ("b", None)
+            await b.alive()
+            await b.put("multipath", value(clock))
+            await until(it, lambda: state(it, "b") == State.OPTIMAL)
+            assert it.columns["b"].online is True
+
+    async def test_on_a_real_engine_is_gone_though_it_never_had_a_value(
+        self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(live, "_MEMBERS_SECONDS", 0.01)
+        file = tmp_path / "cluster.db"
+        async with SQLiteStore(file, node="a") as a, SQLiteStore(file, node="b", online_seconds=0.05) as b:
+            await a.alive()
+            async with following(Live(b, wall_clock=clock)) as it:
+                await until(it, lambda: it.columns["a"].online is False)
+                await b.forget("a")
+                await until(it, lambda: "a" not in it.columns)
+
+
 class TestAStoreInTrouble:
     async def test_ends_the_following_and_is_named_until_everything_is_read_again(
         self, memory: Memory, clock: Clock, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,8 @@ class Cluster(Protocol):
     names_holders: bool
     #: Whether a file gets a new revision also when it is written with the content that it has.
     revises_equal_content: bool
+    #: Whether it forgets nodes; else they are kept elsewhere.
+    forgets: bool
 
     def store(self, node: str | None) -> Store:
         """Return a store, not yet opened."""
@@ -61,6 +63,7 @@ class SQLiteCluster:
     keeps_values = True
     names_holders = True
     revises_equal_content = True
+    forgets = True
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "store" / "pathfleet.db"
@@ -108,6 +111,7 @@ class EtcdCluster:
     keeps_values = True
     names_holders = True
     revises_equal_content = True
+    forgets = True
 
     def __init__(self, servers: EtcdServers, prefix: str) -> None:
         self.servers = servers
@@ -161,6 +165,8 @@ class PmxcfsCluster:
     names_holders = False
     #: The revision is the digest, as in Proxmox VE.
     revises_equal_content = False
+    #: Proxmox VE has a list of its own.
+    forgets = False
 
     #: The suite has keys that are nobody's.
     prefixes = (*PREFIXES, "other", "absent")

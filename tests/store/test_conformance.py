@@ -11,7 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from pathfleet.errors import Conflict, LockBusy, StoreError, StoreUnavailable, ValueTooBig
+from pathfleet.agent.collect import Snapshot
+from pathfleet.agent.publish import Publisher
+from pathfleet.core.node import Daemon, NodeInfo, Versions
+from pathfleet.errors import Busy, Conflict, LockBusy, NotFound, Refused, StoreError, StoreUnavailable, ValueTooBig
 from pathfleet.store import FILE_LIMIT, VALUE_LIMIT, Change, Store
 from tests.store.conftest import Opener, eventually
 from tests.store.engines import Cluster
@@ -95,6 +98,7 @@ class TestNodeValues:
             reader.put("multipath", b"x"),
             reader.clear("multipath"),
             reader.alive(),
+            reader.forget("a"),
             reader.swap("multipath.cfg", b"x", None),
             reader.lock("multipath.cfg").__aenter__(),
         ):
@@ -138,6 +142,111 @@ class TestMembers:
         await a.alive()
         await reader.members()
         assert set((await a.members()).nodes) == {"a"}
+
+
+class TestForgetting:
+    @pytest.fixture(autouse=True)
+    def forgetting(self, engine: Cluster) -> None:
+        if not engine.forgets:
+            pytest.skip("its nodes are kept elsewhere")
+
+    @pytest.fixture
+    async def gone(self, engine: Cluster, a: Store, b: Store, opened: Opener) -> Store:
+        """Node c's store, of whom nothing was heard for so long that it is offline, and whom nothing has told."""
+        c = await opened("c")
+        await c.alive()
+        for store in (a, b, c):
+            await store.put("multipath", b"x")
+            await store.put("other", b"y")
+
+        async def offline() -> bool:
+            return (await b.members()).nodes["c"].online is False
+
+        await eventually(offline, engine.offline_seconds * 2 + 1)
+        return c
+
+    async def test_removes_a_nodes_values_and_that_it_is_a_member_and_touches_no_other(
+        self, a: Store, b: Store, gone: Store, opened: Opener
+    ) -> None:
+        await a.forget("c")
+        of_one = {"multipath": b"x", "other": b"y"}
+        for store in (a, b, gone, await opened(None)):
+            assert await store.values("c") == {}
+            assert await store.all_values() == {"a": of_one, "b": of_one}
+            assert set((await store.members()).nodes) == {"a", "b"}
+
+    async def test_a_node_that_writes_again_is_a_member_again_with_what_it_wrote_since(
+        self, a: Store, gone: Store
+    ) -> None:
+        for number in range(2):
+            await a.forget("c")
+            await gone.put("multipath", b"%d" % number)
+            assert await a.values("c") == {"multipath": b"%d" % number}
+            assert (await a.members()).nodes["c"].online is False
+
+    async def test_a_node_that_lives_again_is_online_again_and_changes_tell_of_its_values(
+        self, a: Store, gone: Store, opened: Opener
+    ) -> None:
+        await a.forget("c")
+        changes = (await opened(None)).changes()
+        await next_of(changes)
+        for _ in range(2):
+            await gone.alive()
+            assert (await a.members()).nodes["c"].online is True
+        await gone.put("multipath", b"back")
+        await collected(changes, lambda told: "c" in told.nodes)
+        await gone.clear("multipath")
+        assert await a.values("c") == {}
+        assert (await a.members()).nodes["c"].online is True
+
+    async def test_an_agent_that_was_cut_off_says_all_of_it_again_within_one_poll(self, a: Store, gone: Store) -> None:
+        publisher = Publisher(gone, wall_clock=lambda: 1000.0)
+        found = Snapshot(Daemon.RUNNING), NodeInfo("running", 0, Versions())
+        assert await publisher.publish(*found)
+        before = await a.values("c")
+        await a.forget("c")
+        assert await publisher.publish(*found)
+        assert await a.values("c") == {"pathfleet": before["pathfleet"]}
+
+    async def test_a_node_that_is_online_is_refused_and_keeps_all(self, a: Store, b: Store) -> None:
+        await b.alive()
+        await b.put("multipath", b"x")
+        for store in (a, b):
+            with pytest.raises(Busy, match=r"'b' is online.*stop"):
+                await store.forget("b")
+        assert await a.values("b") == {"multipath": b"x"}
+        assert (await a.members()).nodes["b"].online is True
+
+    async def test_a_node_whose_values_are_all_cleared_is_forgotten_too(self, a: Store, b: Store) -> None:
+        await b.put("multipath", b"x")
+        await b.clear("multipath")
+        await a.forget("b")
+        assert "b" not in (await a.members()).nodes
+
+    async def test_who_is_no_member_or_no_more_is_not_found(self, a: Store, gone: Store) -> None:
+        assert gone.node == "c"
+        await a.forget("c")
+        for unknown in ("c", "d", "", "a/multipath", "%"):
+            with pytest.raises(NotFound, match=re.escape(repr(unknown))):
+                await a.forget(unknown)
+        assert await a.values("a") != {}
+
+    async def test_changes_tell_whose_values_are_gone(self, a: Store, gone: Store, opened: Opener) -> None:
+        assert gone.node == "c"
+        changes = (await opened(None)).changes()
+        await next_of(changes)
+        await a.forget("c")
+        assert await next_of(changes) == Change(nodes=frozenset({"c"}))
+        with pytest.raises(Refused):
+            await a.forget("c")
+        with pytest.raises(TimeoutError):
+            await next_of(changes, 0.5)
+
+    async def test_outlives_a_restart_of_the_engine(self, engine: Cluster, a: Store, gone: Store) -> None:
+        assert gone.node == "c"
+        await a.forget("c")
+        await engine.restart()
+        assert set((await a.members()).nodes) == {"a", "b"}
 
 
 class TestFiles:
@@ -444,8 +553,10 @@ class TestChanges:
         assert (await next_of(changes)).nodes == {"a"}
 
 
-def every_call(store: Store) -> list[Callable[[], Awaitable[object]]]:
+def every_call(store: Store, *, forgets: bool) -> list[Callable[[], Awaitable[object]]]:
+    forgetting: list[Callable[[], Awaitable[object]]] = [lambda: store.forget("b")] if forgets else []
     return [
+        *forgetting,
         store.alive,
         lambda: store.put("multipath", b"lost"),
         lambda: store.clear("other"),
@@ -480,7 +591,7 @@ class TestTrouble:
         await a.put("other", b"before")
         await a.swap("multipath.cfg", b"before", None)
         await engine.lose()
-        for call in every_call(a):
+        for call in every_call(a, forgets=engine.forgets):
             started = time.monotonic()
             with pytest.raises(StoreUnavailable, match=r"store .+: .+"):
                 await call()

@@ -424,6 +424,13 @@ class TestLostAnswers:
             async with b.lock("file", wait_seconds=0):
                 pass
 
+    async def test_forgetting_that_was_done_is_reported_as_done(self, one: EtcdServers, prefix: str) -> None:
+        async with store(one, prefix, "b") as b, losing(one, prefix, b"request_delete") as (a, lost):
+            await b.put("multipath", b"x")
+            await a.forget("b")
+            assert lost.is_set()
+            assert (await a.members()).nodes == {}
+
     async def test_a_value_is_written_once(self, one: EtcdServers, prefix: str) -> None:
         async with losing(one, prefix, b"/v3/kv/txn") as (a, lost):
             await a.put("multipath", b"x")
@@ -446,6 +453,24 @@ class TestLateWrites:
             values = await a.values("a")
             assert not again()
             assert await a.values("a") == values
+
+    async def test_of_a_node_do_nothing_after_it_was_forgotten(self, one: EtcdServers, prefix: str) -> None:
+        async with store(one, prefix) as a, store(one, prefix, "b") as b:
+            with recorded(a, one) as again:
+                await a.put("multipath", b"old")
+            await b.forget("a")
+            assert not again()
+            assert await b.all_values() == {}
+            assert (await b.members()).nodes == {}
+
+    async def test_of_forgetting_do_nothing_after_the_node_wrote_again(self, one: EtcdServers, prefix: str) -> None:
+        async with store(one, prefix) as a, store(one, prefix, "b") as b:
+            await a.put("multipath", b"old")
+            with recorded(b, one) as again:
+                await b.forget("a")
+            await a.put("multipath", b"new")
+            assert not again()
+            assert await b.values("a") == {"multipath": b"new"}
 
     async def test_of_a_file_do_nothing_after_it_was_removed(self, one: EtcdServers, prefix: str) -> None:
         async with store(one, prefix) as a:

@@ -29,7 +29,7 @@ from pathfleet.agent.publish import Publisher
 from pathfleet.core import maps, report, wire
 from pathfleet.core.health import Facts, judge
 from pathfleet.core.node import Daemon, NodeInfo, Versions
-from pathfleet.errors import Conflict, LockBusy, SettingsError, StoreError, StoreUnavailable, ValueTooBig
+from pathfleet.errors import Conflict, LockBusy, Refused, SettingsError, StoreError, StoreUnavailable, ValueTooBig
 from pathfleet.store import VALUE_LIMIT, Change, Member, Members, open_store
 from pathfleet.store import libqb as ipc
 from pathfleet.store.libqb import Connection
@@ -542,6 +542,15 @@ class TestMembers:
         assert await a.members() == Members({"a": Member(online=True)})
         await a.put("multipath", b"x")
         assert await a.all_values() == {"a": {"multipath": b"x"}}
+
+    async def test_is_a_list_of_proxmoxs_own_from_which_no_node_is_forgotten_here(
+        self, opened: Opener, a: PmxcfsStore
+    ) -> None:
+        await opened("b")
+        for node in ("a", "b", "nobody"):
+            with pytest.raises(Refused, match="`pvecm delnode NODE`"):
+                await a.forget(node)
+        assert set((await a.members()).nodes) == {"a", "b"}
 
     async def test_a_node_under_another_name_than_proxmoxs_is_refused(self, pve: Pmxcfs) -> None:
         with pytest.raises(SettingsError, match=r"'b'.*'a'"):

@@ -1,4 +1,4 @@
-"""`pathfleet store`: the cluster's memory, looked at."""
+"""`pathfleet store`: the cluster's memory, looked at, and rid of a node that is gone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import click
 
 from pathfleet.cli import EXIT_UNAVAILABLE, local, render
 from pathfleet.cluster.check import check
+from pathfleet.settings import Settings
 from pathfleet.store import open_store
 
 
 @click.group()
 def store() -> None:
-    """Look at the store in which the cluster remembers."""
+    """Look at the store in which the cluster remembers; let it forget a node."""
 
 
 @store.command("check")
@@ -34,6 +35,24 @@ def check_(ctx: click.Context, output: str) -> None:
     )
     if any(step.outcome != "ok" for step in steps):
         ctx.exit(EXIT_UNAVAILABLE)
+
+
+@store.command("forget")
+@click.argument("node")
+@click.pass_context
+def forget_(ctx: click.Context, node: str) -> None:
+    """Remove NODE, which is gone for good, from what the cluster remembers: its values, its column in the matrix.
+
+    Refused while it is online. Should its agent run again, it is there again. On Proxmox VE, which has its own list of
+    nodes, `pvecm delnode NODE` does this. Exit code: 0, or 69.
+    """
+    asyncio.run(_forget(local.settings(ctx), node))
+    render.print_line(f"node {node} is forgotten; should its agent run again, it is there again")
+
+
+async def _forget(current: Settings, node: str) -> None:
+    async with open_store(current.store_url, node=current.node) as opened:
+        await opened.forget(node)
 
 
 def _print(url: str, rows: list[tuple[str, str, str, str]]) -> None:

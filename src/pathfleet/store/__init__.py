@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from msgspec import Struct
 
-from pathfleet.errors import SettingsError, StoreError, ValueTooBig
+from pathfleet.errors import Busy, NotFound, SettingsError, StoreError, ValueTooBig
 
 #: A node value is text of fewer bytes than this (pmxcfs: 32 KiB with the closing NUL), whatever the engine.
 VALUE_LIMIT = 32768
@@ -25,7 +25,8 @@ VALUE_LIMIT = 32768
 FILE_LIMIT = 512 * 1024
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
-_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63})?")
+#: The names of files, and of locks; a storage's lock has its id as it is written.
+_FILE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(/[a-z0-9][a-z0-9._-]{0,63})?|storage-[A-Za-z0-9._-]{1,192}")
 
 
 class File(Struct, frozen=True):
@@ -60,9 +61,9 @@ class Store(Protocol):
     """An open store, seen from one node (`node`), or by a reader that is none (`node` None).
 
     Every method has a deadline of its own and raises only StoreError and its kinds (and ValueError for a key, name
-    or value that no engine takes); a reader's attempt to write is a StoreError. What a writing method has returned
-    from is kept: it survives a restart of the engine, except node values on pmxcfs, which live in memory and are
-    written again by their node.
+    or value that no engine takes; `forget` refuses, too); a reader's attempt to write is a StoreError. What a writing
+    method has returned from is kept: it survives a restart of the engine, except node values on pmxcfs, which live in
+    memory and are written again by their node.
     """
 
     @property
@@ -99,6 +100,13 @@ class Store(Protocol):
     async def members(self) -> Members:
         """Return who belongs to the cluster and who is online."""
 
+    async def forget(self, node: str) -> None:
+        """Remove all that the store has of a node that is gone: its values, and that it is a member.
+
+        A node that writes again is a member again. Raises NotFound if there is no such member; Busy if it is online
+        or that cannot be told; Refused where the engine has its members from elsewhere. Then nothing was removed.
+        """
+
     async def read(self, name: str) -> File | None:
         """Return a file, None if there is none."""
 
@@ -118,7 +126,7 @@ class Store(Protocol):
         """Yield a Change soon after others, or this node itself, wrote or removed something; never end by itself.
 
         The first Change comes at once and says nothing (anything may have changed); so does one after trouble.
-        A change of liveness alone need not be announced.
+        A change of liveness alone need not be announced, nor that a node without values was forgotten.
         """
 
 
@@ -150,6 +158,19 @@ def checked_content(content: bytes) -> bytes:
     if len(content) > FILE_LIMIT:
         raise ValueTooBig(f"a file of {len(content)} bytes: it may have {FILE_LIMIT} at most")
     return content
+
+
+def no_member(node: str) -> NotFound:
+    """Return the refusal to forget a node that the store does not know."""
+    return NotFound(f"no node {node!r} in the store; `pathfleet status` shows those that there are")
+
+
+def in_use(node: str) -> Busy:
+    """Return the refusal to forget a node that lives."""
+    return Busy(
+        f"node {node!r} is online; only one that is gone is forgotten: stop pathfleet-agent and pathfleet-apply there,"
+        " and wait until it is offline"
+    )
 
 
 @asynccontextmanager

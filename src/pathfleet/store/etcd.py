@@ -4,6 +4,7 @@ Keys below the prefix: value/NODE/KEY, alive/NODE (bound to a lease), member/NOD
 that node, or to that file), file/NAME, lock/NAME (bound to a lease). A request whose outcome is unknown is asked
 again elsewhere, and the first may still be carried out, even minutes later by a member that was frozen. So every
 write leaves its token at member/NODE or wrote/NAME and is done only if nobody wrote there since etcd last answered.
+To forget a node is such a write: member/NODE stays, marked, and a late write of that node finds it and is not done.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from pathfleet.store import (
     checked_file,
     checked_key,
     checked_value,
+    in_use,
+    no_member,
 )
 from pathfleet.store import etcd_url as url_of
 from pathfleet.store.etcd_gateway import Answer, EtcdRefused, Gateway
@@ -59,11 +62,15 @@ _WITH_QUORUM: Final = 0.6
 
 
 class _Wrote(Struct, frozen=True):
-    """What a write leaves: its token; of a node when it was (epoch seconds), of a file which revision it replaced."""
+    """What a write leaves: its token; of a node when it was (epoch seconds), of a file which revision it replaced.
+
+    `forgotten`: it removed the node, which is no member until it writes again.
+    """
 
     write: str = ""
     seen: float | None = None
     over: str | None = None
+    forgotten: bool = False
 
 
 class EtcdStore:
@@ -165,7 +172,10 @@ class EtcdStore:
         return await self._values(self._key("value", ""))
 
     async def members(self) -> Members:
-        """Return every node that ever wrote here; online is whose lease runs, unknown while etcd has no quorum."""
+        """Return every node that wrote here and was not forgotten since.
+
+        Online is whose lease runs; unknown while etcd has no quorum.
+        """
         until, now = self._until(), time.time()
         try:
             with_quorum = until - self._deadline_seconds * (1 - _WITH_QUORUM)
@@ -181,6 +191,24 @@ class EtcdStore:
             )
         ages = {**dict.fromkeys(alive), **_ages(members, now)}
         return Members({node: Member(node in alive, None if node in alive else ages[node]) for node in sorted(ages)})
+
+    async def forget(self, node: str) -> None:
+        """Remove what a node that is gone has left; see the contract."""
+        self._writer()
+        record, alive, until = self._key("member", node), self._key("alive", node), self._until()
+        mine = _Wrote(secrets.token_hex(8), forgotten=True)
+        values = {"request_delete_range": below(self._key("value", node, ""))}
+        offline, whether = [last_written(alive, "EQUAL", 0)], [reading(at(alive))]
+        while True:
+            known = await self._range(at(record), until)
+            if all(_wrote(kv).forgotten for kv in known.kvs):
+                raise no_member(node)
+            answer = await self._write(record, mine, [values], until=until, compare=offline, otherwise=whether)
+            done = answer.found
+            if done.succeeded or _last(done).write == mine.write:
+                return
+            if done.found(1):
+                raise in_use(node)
 
     async def read(self, name: str) -> File | None:
         """Return a file, None if there is none. Its revision is etcd's."""
@@ -263,7 +291,11 @@ class EtcdStore:
         done = (await self._ask("kv/txn", {"success": operations}, Done, until)).found
         return (
             {kv.key.decode(errors="replace").removeprefix(alive) for kv in done.found(0)},
-            {kv.key.decode(errors="replace").removeprefix(member): _wrote(kv) for kv in done.found(1)},
+            {
+                kv.key.decode(errors="replace").removeprefix(member): wrote
+                for kv in done.found(1)
+                if not (wrote := _wrote(kv)).forgotten
+            },
         )
 
     async def _write_node(self, node: str, operations: Sequence[dict[str, Any]], until: float) -> None:

@@ -19,7 +19,7 @@ from typing import Final, Self, TypeVar
 
 from msgspec import Struct
 
-from pathfleet.errors import LockBusy, SettingsError, StoreError, StoreUnavailable
+from pathfleet.errors import LockBusy, Refused, SettingsError, StoreError, StoreUnavailable
 from pathfleet.store import (
     Change,
     File,
@@ -158,6 +158,14 @@ class PmxcfsStore:
             name: Member(bool(node.online) if quorate else None) for name, node in sorted(membership.nodelist.items())
         }
         return Members({**nodes, membership.nodename: Member(online=True)}, quorate=quorate)
+
+    async def forget(self, node: str) -> None:  # noqa: ARG002 - whichever it is
+        """Refuse: who belongs to the cluster is Proxmox VE's to say."""
+        self._writer()
+        raise Refused(
+            "store pmxcfs: Proxmox VE itself keeps the list of its nodes; one that is gone for good is taken out with"
+            " `pvecm delnode NODE`, on a node that stays"
+        )
 
     async def read(self, name: str) -> File | None:
         """Return a file, None if there is none. Its revision is the SHA-1 of its content."""

@@ -31,6 +31,8 @@ from pathfleet.store import (
     checked_file,
     checked_key,
     checked_value,
+    in_use,
+    no_member,
     within_lease,
 )
 from pathfleet.store.database import Database, Footprint
@@ -162,8 +164,13 @@ class SQLiteStore:
         return found
 
     async def members(self) -> Members:
-        """Return every node that ever wrote here; online is who was `alive` a moment ago."""
+        """Return every node that wrote here and was not forgotten since; online is who was `alive` a moment ago."""
         return await self._read(lambda connection: _members(connection, self._online_seconds))
+
+    async def forget(self, node: str) -> None:
+        """Remove what a node that is gone has left; see the contract."""
+        self._writer()
+        await self._write(lambda connection: _forget(connection, node, self._online_seconds))
 
     async def read(self, name: str) -> File | None:
         """Return a file, None if there is none."""
@@ -358,6 +365,16 @@ def _members(connection: sqlite3.Connection, online_seconds: float) -> Members:
             for node, age in ages.items()
         }
     )
+
+
+def _forget(connection: sqlite3.Connection, node: str, online_seconds: float) -> None:
+    member = _members(connection, online_seconds).nodes.get(node)
+    if member is None:
+        raise no_member(node)
+    if member.online is not False:
+        raise in_use(node)
+    connection.execute("UPDATE node_value SET value = NULL, revision = ? WHERE node = ?", (_next(connection), node))
+    connection.execute("DELETE FROM member WHERE node = ?", (node,))
 
 
 def _file(connection: sqlite3.Connection, name: str) -> File | None:
