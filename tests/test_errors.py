@@ -75,8 +75,8 @@ def test_every_error_says_when_it_occurs() -> None:
     ("error", "code"),
     [
         (CannotTell("it hangs"), 3),
-        (NotRunning("nobody there"), 3),
-        (NotInstalled("nothing there"), 3),
+        (NotRunning("nobody there"), 4),
+        (NotInstalled("nothing there"), 4),
         (BadRequest({"size": "is none"}), 64),
         (BadValue("prio", "x", "alua"), 64),
         (NotFound("no such LUN"), 69),

@@ -3,7 +3,8 @@
 PathfleetError
 ├── SettingsError         a setting that cannot be used
 ├── CannotTell            multipathd gave no usable answer: never the same as "no maps"
-│   └── NeedsRoot         it does this only for root
+│   ├── NeedsRoot         it does this only for root
+│   └── StillRunning      a program was told to end and goes on (system.program)
 ├── NotRunning            nobody to ask: multipathd is not running
 │   └── NotInstalled      and its program is nowhere on this node
 ├── Malformed             a value from a peer that is not what its key promises

@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ from pathfleet.errors import Busy, CannotTell, Malformed, NotFound, NotRunning, 
 from pathfleet.system import executor as client
 from pathfleet.system.lvm import LVM
 from pathfleet.system.multipathd import Multipathd
-from pathfleet.system.program import Ended
+from pathfleet.system.program import Ended, StillRunning
 from tests.fakes import FakeDaemon
 from tests.replies import group, map_, path, reply
 from tests.system import lvm_tools
@@ -55,11 +56,19 @@ class Host:
         self.tools = Tools({"dmsetup": Ended(0, "0\n", ""), "blkid": Ended(2, "", ""), "pvs": report("pv")})
         self.zeroed: list[tuple[int, int]] = []
         maps = MapWork(
-            Multipathd(daemon.address), lun=self.node.lun, lvm=LVM(self.tools), run=self.tools, settle_seconds=0.3
+            Multipathd(daemon.address),
+            lun=self.node.lun,
+            lvm=LVM(self.tools, self.tools),
+            run=self.tools,
+            settle_seconds=0.3,
         )
-        groups = GroupWork(maps, run=self.tools, zero=lambda _, at, length: self.zeroed.append((at, length)))
+        self.zero: Callable[[int, int, int], None] = lambda _, at, length: self.zeroed.append((at, length))
+        groups = GroupWork(maps, run=self.tools, zero=self._zero)
         self.executor = Executor(maps, groups, examined)
         (self.node.dev / "dm-3").write_bytes(bytes(4096))
+
+    def _zero(self, file: int, at: int, length: int) -> None:
+        self.zero(file, at, length)
 
     def answers(self, command: str, text: str) -> None:
         self.daemon.replies[command] = text.encode()
@@ -180,6 +189,41 @@ async def test_paths_are_deleted_after_the_flush_and_not_before(host: Host) -> N
     done = await host.executor.do(work.DeletePaths(WWID))
     assert isinstance(done, work.Paths)
     assert [each.device for each in done.paths] == ["sda", "sdb"]
+    assert done.remarks == ()
+
+
+async def test_only_paths_that_went_are_told_as_deleted(host: Host) -> None:
+    host.node.remove("dm-3")
+    host.node.disk("sdc", hctl="2:0:0:1")
+    named = (PathSeen("sdb", "9:0:0:1", None), PathSeen("sdc", "2:0:0:1", None), PathSeen("sdz", "3:0:0:1", None))
+    host.node.remove("sdb")
+    done = await host.executor.do(work.DeletePaths(WWID, named))
+    assert isinstance(done, work.Paths)
+    assert [each.device for each in done.paths] == ["sda"]
+    assert [remark.split()[0] for remark in done.remarks] == ["sdb", "sdc", "sdz"]
+
+
+async def test_a_path_of_a_map_that_was_flushed_here_goes_though_it_does_not_say_which_lun_it_is(host: Host) -> None:
+    (host.node.sysfs / "devices/0:0:0:1/wwid").unlink()
+    host.answers(f"del map {WWID}", "ok\n")
+    flushing = asyncio.create_task(host.executor.do(work.Flush(WWID)))
+    while f"del map {WWID}" not in host.daemon.questions:  # noqa: ASYNC110 - the daemon has no event to wait for
+        await asyncio.sleep(0.01)
+    host.node.remove("dm-3")
+    flushed = await flushing
+    assert isinstance(flushed, work.Paths)
+    for gone in (["sda", "sdb"], ["sdb"]):  # by the second time, sda may be another LUN in the same place
+        done = await host.executor.do(work.DeletePaths(WWID, flushed.paths))
+        assert isinstance(done, work.Paths)
+        assert [each.device for each in done.paths] == gone
+
+
+async def test_who_uses_bare_paths_uses_the_lun(host: Host) -> None:
+    host.node.remove("dm-3")
+    host.node.process(12, "dd", "sdb")
+    use = await host.executor.do(work.Holders(WWID))
+    assert use == work.MapUse(None, holders=(Holder("process", "dd (12)", "sdb"),))
+    assert use.users == use.holders
 
 
 @pytest.mark.parametrize("maps", [SINGLE, DEAD, reply()])
@@ -240,8 +284,105 @@ async def test_a_doomed_volume_is_overwritten_to_its_end(host: Host, tmp_path: P
     assert host.tools.changes == ["lvchange -an vms/del-a"]
 
 
+class Gate:
+    """Lets a program wait until it is opened; `reached` when it is there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self, name: str) -> None:
+        if name == self._name:
+            self.reached.set()
+            await self.open.wait()
+
+
+async def test_a_task_whose_turn_does_not_come_does_not_begin(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.tools.ends["lvs"] = report("lv", lvm_tools.volume("a"), lvm_tools.volume("b"))
+    host.tools.before = gate = Gate("lvremove")
+    monkeypatch.setattr(work.RenameVolume, "turn_seconds", 0.02)
+    first = asyncio.create_task(host.executor.do(work.RemoveVolume("vms", "a")))
+    await gate.reached.wait()
+    with pytest.raises(Busy, match="this one did not begin, nothing was changed: try again"):
+        await host.executor.do(work.RenameVolume("vms", "b", "c"))
+    # what changes nothing waits for nobody
+    await host.executor.do(work.Volumes("vms"))
+    gate.open.set()
+    await first
+    await host.executor.do(work.RenameVolume("vms", "b", "c"))
+    assert host.tools.changes == ["lvremove --yes vms/a", "lvrename vms b c"]
+
+
+async def test_a_task_is_given_up_in_its_time_and_lets_others_have_their_turn(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.tools.ends["lvs"] = report("lv", lvm_tools.volume("a"))
+    host.tools.before = gate = Gate("lvs")
+    monkeypatch.setattr(work.RemoveVolume, "deadline_seconds", 3.1)
+    with pytest.raises(CannotTell, match=r"not done within 3.1 s, and is given up"):
+        await host.executor.do(work.RemoveVolume("vms", "a"))
+    assert host.tools.changes == []
+    gate.open.set()
+    await host.executor.do(work.RemoveVolume("vms", "a"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [work.CreateGroup, work.CreateVolume, work.ResizeVolume, work.RefreshVolume, work.RenameVolume, work.RemoveVolume,
+     work.Activate, work.ResizeGroupDisk],
+)  # fmt: skip
+def test_a_task_under_a_lock_of_the_store_ends_before_the_lock_does(kind: type[work.Task[object]]) -> None:
+    assert kind.deadline_seconds <= 50
+    assert kind.turn_seconds <= 5
+
+
+@pytest.mark.parametrize("task", [work.ResizeVolume("vms", "a", 1 << 30), work.ResizeGroupDisk(WWID)])
+async def test_a_group_that_a_command_still_changes_is_left_alone_until_that_has_ended(
+    host: Host, task: AnyTask
+) -> None:
+    end = asyncio.get_running_loop().create_future()
+    stuck = StillRunning("it goes on", end)
+    host.tools.ends |= {
+        "pvs": report("pv", disk(WWID)),
+        "lvs": report("lv", lvm_tools.volume("a"), lvm_tools.volume("b")),
+        "vgs": report("vg", lvm_tools.group()),
+        "lvextend": stuck,
+        "pvresize": stuck,
+    }
+    with pytest.raises(StillRunning, match="still runs, since the LUN does not answer; it ends when that does"):
+        await host.executor.do(task)
+    for other in (work.RemoveVolume("vms", "b"), work.Activate("vms", "b"), work.ZeroVolume("vms", "del-b")):
+        with pytest.raises(Busy, match="still runs"):
+            await host.executor.do(other)
+    end.set_result(None)
+    await asyncio.sleep(0)
+    await host.executor.do(work.RemoveVolume("vms", "b"))
+
+
+async def test_a_volume_that_is_overwritten_holds_up_no_other(host: Host, tmp_path: Path) -> None:
+    go, reached = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def zero(_: int, __: int, ___: int) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        go.wait()
+
+    host.zero = zero
+    row = {**lvm_tools.volume("del-a", active=True), "lv_path": str(tmp_path / "volume")}
+    (tmp_path / "volume").touch()
+    host.tools.ends["lvs"] = report("lv", row, lvm_tools.volume("b"))
+    zeroing = asyncio.create_task(host.executor.do(work.ZeroVolume("vms", "del-a", 512)))
+    await reached.wait()
+    await host.executor.do(work.RemoveVolume("vms", "b"))
+    go.set()
+    await zeroing
+
+
 async def test_without_multipathd_nobody_can_tell(host: Host, tmp_path: Path) -> None:
-    maps = MapWork(Multipathd(str(tmp_path / "nobody")), lun=host.node.lun, lvm=LVM(host.tools), run=host.tools)
+    maps = MapWork(
+        Multipathd(str(tmp_path / "nobody")), lun=host.node.lun, lvm=LVM(host.tools, host.tools), run=host.tools
+    )
     with pytest.raises(NotRunning):
         await Executor(maps, GroupWork(maps), examined).do(work.Volumes("vms"))
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pathfleet.cluster.access import Role
 from pathfleet.core.answer import Answer
 from pathfleet.core.health import Facts
+from pathfleet.errors import Unreachable
 from pathfleet.store import File
 from tests.api.site import GOOD, LUN1, LUN2, Site, Speech, answer, site
+from tests.api.test_work import served
+from tests.cluster.hosts import WWID, San
 from tests.replies import group, map_, path
 
 STORAGES = f"""multipath: san
@@ -116,6 +121,30 @@ async def test_a_storage_whose_maps_nobody_can_tell_is_not_active_and_not_empty(
         assert (status["active"], status["total"]) == (False, None)
         assert "it hangs" in status["reason"]
         assert (await here.get("/nodes/a/storage/san/content")).status_code == 503
+
+
+async def test_a_storage_of_another_type_is_not_removed() -> None:
+    async with site() as here:
+        _with_storages(here)
+        refused = await here.client.delete("/storage/local", headers=here.headers(Role.ADMIN))
+        assert (refused.status_code, refused.json()["code"]) == (409, "unfit")
+        assert (await here.client.delete("/storage/off", headers=here.headers(Role.ADMIN))).status_code == 200
+
+
+async def test_a_node_that_is_down_is_left_out_of_what_is_asked_of_all(tmp_path: Path) -> None:
+    san = San()
+    san.fails["b", "Holders"] = Unreachable("node b is offline")
+    volume = "/nodes/a/storage/vms/content/vm-100-disk-0"
+    new = {"storage": "vms", "type": "lvm", "base": f"san:{WWID}", "vgname": "vms"}
+    async with served(tmp_path, san) as here:
+        await here.client.delete("/storage/vms")
+        assert (await here.client.post("/storage", json=new)).status_code == 503
+        assert (await here.client.post("/storage", json=new | {"without": ["b"]})).status_code == 200
+        await here.client.post("/nodes/a/storage/vms/content", json={"size": "1G", "vmid": 100})
+        assert (await here.client.put(volume, json={"size": "2G"})).status_code == 503
+        assert (await here.client.put(volume, json={"size": "2G", "without": ["b"]})).status_code == 200
+        assert (await here.client.delete(volume)).status_code == 503
+        assert (await here.client.delete(volume, params={"without": "b"})).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ async def test_either_wwids_or_all_must_be_said(tmp_path: Path, arguments: list[
 
 def test_nothing_is_accepted_while_multipathd_does_not_run(tmp_path: Path) -> None:
     ran = run("baseline", "accept", "--all", multipathd_socket=str(tmp_path / "absent"), state_directory=str(tmp_path))
-    assert ran.code == 3
+    assert ran.code == 4
     assert "nothing is accepted now: nobody listens" in ran.err
 
 

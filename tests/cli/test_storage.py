@@ -123,6 +123,19 @@ async def test_storages_are_listed_changed_and_removed(cluster: Cluster) -> None
     assert (await cluster.run("set", "san")).code == 64
 
 
+async def test_a_digest_of_before_or_a_name_that_is_none_makes_nothing(cluster: Cluster) -> None:
+    assert (await cluster.run("add", "multipath", "san")).code == 0
+    lun = ("--base", f"san:{WWID}", "--vgname", "vms")
+    stale = await cluster.run("add", "lvm", "vms", *lun, "--digest", "0" * 40)
+    odd = await cluster.run("add", "lvm", "foo bar", *lun)
+    gone = await cluster.run("add", "lvm", "vms", *lun, "--without", "z")
+    assert (stale.code, odd.code, gone.code) == (69, 64, 69)
+    assert "read it again" in stale.err
+    assert "2 to 63 of letters" in odd.err
+    assert "no node 'z'" in gone.err
+    assert cluster.san.told == []
+
+
 async def test_the_status_tells_what_cannot_be_used_and_why(cluster: Cluster) -> None:
     await with_storages(cluster)
     assert (await cluster.run("status")).code == 0

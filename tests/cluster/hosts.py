@@ -50,6 +50,8 @@ class San:
     fails: dict[tuple[str, str], PathfleetError] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
     before: Callable[[str, Task[Any]], None] = lambda _, __: None
+    more_disks: tuple[Disk, ...] = ()
+    partial: bool = False
 
     async def do(self, node: str, task: Task[R]) -> R:
         answer: R = self.answer(node, task)
@@ -95,6 +97,8 @@ class San:
             case work.CreateGroup():
                 return work.MadeGroup(self._group(), adopted=False)
             case work.GroupStatus():
+                if self.disk is None or task.vgname != "vms":
+                    raise NotFound(f"there is no group {task.vgname}")
                 return self._group(host.map or 0)
             case work.ActivateMap():
                 return MapUse("dm-3", host.map, host.seen, host.usable)
@@ -134,7 +138,8 @@ class San:
 
     def _group(self, device_size: int = GIB) -> Group:
         disk = Disk(map_path(WWID), WWID, "vms", self.disk or 0, device_size)
-        return Group("vms", "uuid", self.disk or 0, GIB, 4 << 20, len(self.volumes), partial=False, disks=(disk,))
+        disks = (disk, *self.more_disks)
+        return Group("vms", "uuid", self.disk or 0, GIB, 4 << 20, len(self.volumes), partial=self.partial, disks=disks)
 
 
 @dataclass

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
+from pathfleet.cluster import locks
 from pathfleet.cluster.grow import Grown, grow
 from pathfleet.cluster.nodes import Stopped
 from pathfleet.core import work
-from pathfleet.core.work import Task
-from pathfleet.errors import BadRequest, CannotTell, NotFound, Unreachable
-from tests.cluster.hosts import GIB, WWID, Host, San, Told, opened
+from pathfleet.core.work import Holder, Task
+from pathfleet.errors import BadRequest, CannotTell, LockBusy, NotFound, Unreachable
+from tests.cluster.hosts import GIB, STORAGES, WWID, Host, San, Told, opened
 
 
 async def test_paths_grow_then_maps_then_lvm_once_and_the_others_see_it() -> None:
@@ -21,6 +23,7 @@ async def test_paths_grow_then_maps_then_lvm_once_and_the_others_see_it() -> Non
         ("b", "Rescan"),
         ("a", "ResizeMap"),
         ("b", "ResizeMap"),
+        ("b", "GroupStatus"),  # which group is it that is to be locked?
         ("b", "ResizeGroupDisk"),
         ("a", "GroupStatus"),
     ]
@@ -75,13 +78,38 @@ async def test_a_node_that_reads_something_else_is_named_at_last() -> None:
     san, told = San(size=2 * GIB), Told()
 
     def shrink(node: str, task: Task[Any]) -> None:
-        if isinstance(task, work.GroupStatus):
+        if isinstance(task, work.GroupStatus) and node == "b":
             san.hosts[node].map = GIB
 
     san.before = shrink
     async with opened(san) as store:
         with pytest.raises(Stopped, match="reading the group anew failed: node b"):
             await grow(store, san, WWID, told)
+
+
+@pytest.mark.parametrize(
+    ("storages", "holders", "disk", "lock"),
+    [
+        (STORAGES, (), GIB, "storage-vms"),
+        ("lvm: VMs\n\tvgname vms\n\n", (), GIB, "storage-VMs"),
+        ("lvm: vms\n\tvgname vms\n\n", (Holder("group", "vms (2 volumes)", "dm-3"),), GIB, "storage-vms"),
+        ("", (Holder("group", "vms (2 volumes)", "dm-3"),), GIB, "group-vms"),
+        ("lvm: more\n\tvgname more\n\n", (), None, f"lun-{WWID}"),
+    ],
+)
+async def test_lvm_takes_it_in_only_under_the_lock_of_the_group_on_it(
+    monkeypatch: pytest.MonkeyPatch, storages: str, holders: tuple[Holder, ...], disk: int | None, lock: str
+) -> None:
+    monkeypatch.setattr(locks, "_TURN_SECONDS", 0.0)
+    san = San({"a": Host(holders=holders)}, size=2 * GIB, disk=disk)
+    async with opened(san, storages=storages) as store:
+        store.memory.locks[lock] = ("b", math.inf)
+        with pytest.raises(LockBusy, match=lock):
+            await grow(store, san, WWID, Told())
+        assert san.steps("ResizeGroupDisk") == []
+        del store.memory.locks[lock]
+        await grow(store, san, WWID, Told())
+    assert san.steps("ResizeGroupDisk") == [("a", "ResizeGroupDisk")]
 
 
 async def test_a_lun_without_a_group_grows_as_well() -> None:

@@ -27,7 +27,7 @@ async def test_a_lun_in_use_on_any_node_stays_on_every_one() -> None:
     san, told = San(), Told()
     san.hosts["b"].holders = (Holder("mount", "/srv", "dm-3"),)
     async with opened(san, storages="") as store:
-        with pytest.raises(InUse, match="nothing was changed: node b: mount /srv on dm-3"):
+        with pytest.raises(InUse, match=r"nothing was changed: node b: mount /srv on dm-3\. Stop or unmount"):
             await retire(store, san, WWID, told, force=True)
         assert WWID in (await config.read(store)).configuration.wwids
     assert san.steps(*CHANGES) == []

@@ -6,9 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathfleet.core import reply, work
+from pathfleet.core.property import BadValue
 from pathfleet.core.reply import Reply
 from pathfleet.core.work import Holder, MapUse, PathSeen
-from pathfleet.errors import Busy, CannotTell, Malformed, NotFound, PathfleetError, Refused, Unreachable
+from pathfleet.errors import (
+    BadRequest,
+    Busy,
+    CannotTell,
+    Malformed,
+    NeedsRoot,
+    NotFound,
+    NotInstalled,
+    PathfleetError,
+    Refused,
+    Unreachable,
+)
 
 TASKS = (
     work.Holders("3600a"),
@@ -54,13 +66,30 @@ def test_no_bytes_do_more_than_be_refused(document: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [Busy("a"), CannotTell("b"), NotFound("c"), Refused("d"), Unreachable("e"), PathfleetError("f")]
+    "error",
+    [
+        Busy("a"),
+        CannotTell("b"),
+        NotFound("c"),
+        Refused("d"),
+        Unreachable("e"),
+        PathfleetError("f"),
+        NeedsRoot("g"),
+        NotInstalled("h"),
+        BadRequest({"size": "is none"}),
+    ],
 )
 def test_an_error_arrives_as_what_it_was(error: PathfleetError) -> None:
     sent = msgspec.json.decode(msgspec.json.encode(reply.failed(error)), type=Reply)
     with pytest.raises(type(error)) as caught:
         reply.answer_in(sent, work.Holders("3600a"), "node b")
     assert str(caught.value) == f"node b: {error}"
+
+
+def test_a_value_that_is_refused_stays_the_mistake_of_who_asked() -> None:
+    with pytest.raises(BadRequest, match="vgname: 'a b' is refused") as caught:
+        reply.answer_in(reply.failed(BadValue("vgname", "a b", "a name")), work.Holders("3600a"), None)
+    assert caught.value.status == 400
 
 
 def test_an_answer_is_of_the_tasks_own_kind() -> None:

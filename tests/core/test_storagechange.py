@@ -16,6 +16,9 @@ multipath: san
 \tnodes a,b
 \tcontent images
 
+lvm: other
+\tvgname taken
+
 """
 LVM = {"vgname": "vms", "base": "san:3600a", "shared": "1"}
 
@@ -41,6 +44,7 @@ def test_a_storage_is_added_as_proxmox_writes_it_and_the_rest_stays() -> None:
         ("lvm", "vms", LVM | {"base": "local:3600a"}, "base"),
         ("lvm", "vms", LVM | {"base": "nothing"}, "base"),
         ("lvm", "vms", LVM | {"base": "san:a b"}, "wwid"),
+        ("lvm", "vms", LVM | {"vgname": "taken"}, "vgname"),
     ],
 )
 def test_what_cannot_be_added_is_refused_by_parameter(
@@ -80,4 +84,14 @@ def test_a_storage_that_is_a_base_stays() -> None:
     with pytest.raises(Unfit, match="vms"):
         storagechange.remove(both, "san")
     left = storagechange.remove(storagechange.remove(both, "vms"), "san")
-    assert [*storagecfg.parse(left).storages] == ["local"]
+    assert [*storagecfg.parse(left).storages] == ["local", "other"]
+
+
+def test_a_group_that_another_storage_has_is_told_with_its_name() -> None:
+    with pytest.raises(Unfit, match="that of storage other already"):
+        storagechange.add(TEXT, "lvm", "vms", LVM | {"vgname": "taken"})
+
+
+def test_a_storage_of_another_type_is_not_removed() -> None:
+    with pytest.raises(Unfit, match="of type dir"):
+        storagechange.remove(TEXT, "local")

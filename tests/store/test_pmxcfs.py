@@ -594,6 +594,12 @@ class TestFiles:
             await a.swap("multipath.cfg", b"x", None)
         assert not lock.exists()
 
+    async def test_of_a_storage_are_changed_within_the_lock_of_proxmox(self, pve: Pmxcfs, a: PmxcfsStore) -> None:
+        async with a.lock("storage-My.San"):
+            assert [path.name for path in (pve.mount / "priv" / "lock").iterdir()] == ["storage-My.San"]
+        async with a.lock("storage.cfg"):
+            assert [path.name for path in (pve.mount / "priv" / "lock").iterdir()] == ["file-storage_cfg"]
+
     async def test_in_a_directory_that_is_not_there_yet_get_one(self, pve: Pmxcfs, a: PmxcfsStore) -> None:
         await a.swap("pathfleet/tokens", b"x", None)
         assert (pve.mount / "pathfleet" / "tokens").read_bytes() == b"x"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from pathfleet.core.volumes import map_path
-from pathfleet.system.program import Ended, NotDone
+from pathfleet.system.program import Ended, NotDone, StillRunning
 
 NOTHING = Ended(0, "", "")
 
@@ -58,17 +58,20 @@ def volume(name: str, size: int = 16 << 20, *, active: bool = False, opened: boo
 class Tools:
     """The programs of a node. `ends`: how each ends, by its name, for `lvm` by its command; a list is used up in turn.
 
-    `told` is every command line, without what goes with each of LVM's.
+    `told` is every command line, without what goes with each of LVM's; `before` is awaited with each one's name.
     """
 
-    ends: dict[str, Ended | list[Ended] | NotDone] = field(default_factory=dict)
+    ends: dict[str, Ended | list[Ended] | NotDone | StillRunning] = field(default_factory=dict)
     told: list[tuple[str, ...]] = field(default_factory=list)
     configs: list[str] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
+    before: Callable[[str], Awaitable[None]] | None = None
 
     async def __call__(
         self, program: str, *arguments: str, deadline_seconds: float, environment: Mapping[str, str] | None = None
     ) -> Ended:
         assert deadline_seconds > 0
+        self.deadlines.append(deadline_seconds)
         assert environment is not None
         assert environment["LC_ALL"] == "C"
         words = list(arguments)
@@ -77,10 +80,13 @@ class Tools:
             self.configs.append(words[at + 1])
             del words[at : at + 2]
         self.told.append((program, *words))
-        end = self.ends.get(words[0] if program == "lvm" else program, NOTHING)
+        name = words[0] if program == "lvm" else program
+        if self.before is not None:
+            await self.before(name)
+        end = self.ends.get(name, NOTHING)
         if isinstance(end, list):
             end = end.pop(0) if len(end) > 1 else end[0]
-        if isinstance(end, NotDone):
+        if isinstance(end, NotDone | StillRunning):
             raise end
         return end
 

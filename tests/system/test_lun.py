@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,8 +96,61 @@ def test_a_name_that_belongs_to_another_device_by_now_is_not_deleted(node: Node,
     assert (node.sysfs / "devices/0:0:0:1/delete").read_text() == ""
 
 
-def test_a_path_that_is_gone_already_is_deleted(node: Node) -> None:
-    assert node.lun.delete(PathSeen("sdz", "0:0:0:9", None), WWID) is None
+def test_a_path_that_is_gone_already_is_told_as_such(node: Node) -> None:
+    assert node.lun.delete(PathSeen("sdz", "0:0:0:9", None), WWID) == "sdz was gone already"
+
+
+def test_a_path_that_does_not_say_which_lun_it_is_goes_only_if_it_was_seen_in_its_map(node: Node) -> None:
+    node.disk("sdc", hctl="2:0:0:1")
+    path = PathSeen("sdc", "2:0:0:1", None)
+    remark = node.lun.delete(path, WWID)
+    assert remark is not None
+    assert "does not say which LUN it is" in remark
+    assert (node.sysfs / "devices/2:0:0:1/delete").read_text() == ""
+    assert node.lun.delete(path, WWID, seen=True) is None
+    assert (node.sysfs / "devices/2:0:0:1/delete").read_text() == "1"
+
+
+def test_what_kpartx_made_on_a_bare_path_uses_it(node: Node) -> None:
+    node.remove("dm-3")
+    node.dm("dm-5", "part1-sda", "sda1", "sda")
+    assert node.lun.holding("sda") == (Holder("device", "sda1", "sda"),)
+    with pytest.raises(Busy, match="device sda1"):
+        node.lun.delete(PathSeen("sda", "0:0:0:1", None), WWID)
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Path]:
+    """A loop device."""
+    (tmp_path / "image").write_bytes(bytes(1 << 20))
+    made = subprocess.run(
+        ("losetup", "--find", "--show", tmp_path / "image"), capture_output=True, text=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip(f"no loop device can be had: {made.stderr.strip()}")
+    yield Path(made.stdout.strip())
+    subprocess.run(("losetup", "--detach", made.stdout.strip()), check=True)
+
+
+def test_a_path_that_the_kernel_holds_without_a_word_in_sysfs_is_not_deleted(node: Node, loop: Path) -> None:
+    node.remove("dm-3")
+    (node.dev / "sda").unlink()
+    (node.dev / "sda").symlink_to(loop)
+    holder = os.open(loop, os.O_RDONLY | os.O_EXCL)
+    try:
+        with pytest.raises(Busy, match="sda is held by something in the kernel"):
+            node.lun.delete(PathSeen("sda", "0:0:0:1", None), WWID)
+        assert (node.sysfs / "devices/0:0:0:1/delete").read_text() == ""
+    finally:
+        os.close(holder)
+    assert node.lun.delete(PathSeen("sda", "0:0:0:1", None), WWID) is None
+
+
+def test_a_path_of_which_nobody_can_tell_whether_it_is_held_is_not_deleted(node: Node) -> None:
+    node.remove("dm-3")
+    (node.dev / "sda").unlink()
+    with pytest.raises(CannotTell, match="nobody can tell whether something holds sda"):
+        node.lun.delete(PathSeen("sda", "0:0:0:1", None), WWID)
 
 
 def test_a_path_that_does_not_let_itself_be_rescanned_is_named(node: Node) -> None:

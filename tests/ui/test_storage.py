@@ -288,6 +288,16 @@ async def test_an_auditor_sees_it_and_is_told_why_not_more(page: Page, here: Sit
     await expect(page.get_by_text("Only an admin may change this.")).to_be_visible()
 
 
+async def test_an_operator_lets_things_grow_and_takes_nothing_away(page: Page, here: Site) -> None:
+    await signed_in(page, here, "#/storage/vms", token=here.tokens[Role.OPERATOR])
+    await expect(row(page, "scratch")).to_be_visible()
+    for name in ("New volume", "Grow scratch", "Grow the LUN"):
+        await expect(page.get_by_role("button", name=name)).to_be_enabled()
+    for name in ("Free scratch", "Remove", "New storage"):
+        await expect(page.get_by_role("button", name=name)).to_be_disabled()
+    await expect(page.get_by_text("An operator lets things grow")).to_be_visible()
+
+
 async def test_what_a_volume_is_called_stays_text_and_enters_no_command(page: Page, here: Site, san: San) -> None:
     evil = "<img src=x onerror=document.title=1>`id`"
     san.volumes[evil] = GIB

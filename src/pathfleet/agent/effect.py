@@ -160,16 +160,25 @@ class Watch:
             await unit.start()
 
     async def _remove_maps(self, wwids: Collection[str]) -> None:
+        """Let multipathd remove these maps, but none without a usable path: what waits in it would be lost."""
         if not wwids:
             return
         try:
-            names = sorted(map_.name for map_ in await self._multipathd.maps() if map_.uuid in wwids)
-            stay = [name for name in names if not await self._multipathd.remove_map(name)]
+            maps = [map_ for map_ in await self._multipathd.maps() if map_.uuid in wwids]
+            lost = {wwid for wwid, verdict in aftermath.verdicts(maps).items() if not verdict.active}
+            names = sorted(map_.name for map_ in maps if map_.uuid not in lost)
+            in_use = [name for name in names if not await self._multipathd.remove_map(name)]
         except (NotRunning, CannotTell) as error:
             log.warning("maps-stay reason=%s", error)  # what is wrong shows in the next steps
-        else:
-            if stay:
-                log.warning("maps-stay names=%s reason=they are in use", ",".join(stay))
+            return
+        if in_use:
+            log.warning("maps-stay names=%s reason=they are in use", ",".join(in_use))
+        if pathless := sorted(map_.name for map_ in maps if map_.uuid in lost):
+            log.warning(
+                "maps-stay names=%s reason=they have no usable path, so what waits in them could not be written out;"
+                " bring a path back, then `multipathd del map NAME`",
+                ",".join(pathless),
+            )
 
     async def _reconfigure(self) -> None:
         """Tell it to; whether it took it shows in what it does next. Raises Failed."""

@@ -15,18 +15,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
 import msgspec
 
 from pathfleet.agent.group_work import GroupWork
 from pathfleet.agent.map_work import MapWork
+from pathfleet.agent.turns import Turns
 from pathfleet.core import reply, volumes, work
 from pathfleet.core.facts import NodeFacts
 from pathfleet.core.reply import Reply
-from pathfleet.core.work import Done, VolumeList
+from pathfleet.core.work import Done, VolumeList, Zeroed
 from pathfleet.errors import CannotTell, Malformed, PathfleetError, Refused
-from pathfleet.system import unix_socket
+from pathfleet.system import budget, unix_socket
 from pathfleet.system.lvm import LVM
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _READ_SECONDS: Final = 5.0
 #: So many at once; others are told to come again.
 _CONNECTIONS: Final = 32
+#: What a program is given ends so much before its task, so that it is the program that is told of.
+_LAST_SECONDS: Final = 2.0
 #: A task that has begun has this long to end when the executor is to end.
 _GRACE_SECONDS: Final = 60.0
 
@@ -45,15 +47,21 @@ class Executor:
         self._maps = maps
         self._groups = groups
         self._examine = examine
-        # tasks on one LUN or group come one after the other
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def do(self, task: work.AnyTask) -> object:
-        """Do a task and return its answer. Raises PathfleetError."""
-        subject = str(getattr(task, "wwid", None) or getattr(task, "vgname", ""))
-        turn = self._turns.setdefault(subject, asyncio.Lock())
-        async with turn:
-            return await self._of_map(task)
+        """Do a task and return its answer, or give up in its time. Raises PathfleetError."""
+        seconds = task.deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                with budget.within(seconds - _LAST_SECONDS):
+                    async with self._turns.of(_subjects(task), task.turn_seconds):
+                        return await self._of_map(task)
+        except TimeoutError:
+            raise CannotTell(
+                f"it was not done within {seconds:g} s, and is given up: some of it may be done; see what there is"
+                " (`pathfleet maps`, `pathfleet storage status`), then try again"
+            ) from None
 
     async def _of_map(self, task: work.AnyTask) -> object:
         match task:
@@ -66,7 +74,8 @@ class Executor:
             case work.ResizeMap():
                 return await self._maps.resize_map(task.wwid)
             case work.ResizeGroupDisk():
-                return await self._maps.resize_disk(task.wwid)
+                async with self._turns.of(await self._maps.groups(task.wwid), task.turn_seconds):
+                    return await self._maps.resize_disk(task.wwid)
             case work.Flush():
                 return await self._maps.flush(task.wwid)
             case work.DeletePaths():
@@ -98,7 +107,7 @@ class Executor:
             case work.Activate():
                 return await lvm.activate(group, name)
             case work.ZeroVolume():
-                return await self._groups.zero_volume(task)
+                return await self._zeroed(task, lvm)
             case work.RefreshVolume():
                 await lvm.refresh(group, name)
             case work.RenameVolume():
@@ -111,6 +120,25 @@ class Executor:
             case work.Deactivate():
                 await self._groups.free_volume(group, name)
         return Done()
+
+    async def _zeroed(self, task: work.ZeroVolume, lvm: LVM) -> Zeroed:
+        group = task.vgname
+        async with self._turns.of((group,), task.turn_seconds):
+            volume = await self._groups.ready_to_zero(task)
+        done = await self._groups.zero(group, volume, task.offset)
+        if done.done >= done.total:
+            async with self._turns.of((group,), task.turn_seconds):
+                await lvm.deactivate(group, task.name)
+        return done
+
+
+def _subjects(task: work.AnyTask) -> tuple[str, ...]:
+    """Return what a task must have for itself: LVM changes a group as a whole, and overwriting takes long."""
+    if isinstance(task, work.READING):
+        return ()
+    if isinstance(task, work.ZeroVolume):
+        return (f"{task.vgname}/{task.name}",)
+    return tuple(filter(None, (getattr(task, "wwid", None), getattr(task, "vgname", None))))
 
 
 class Counter:

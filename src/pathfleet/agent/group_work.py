@@ -17,10 +17,13 @@ from pathfleet.core.volumes import LogicalVolume
 from pathfleet.core.work import MadeGroup, Zeroed
 from pathfleet.errors import Busy, Refused
 from pathfleet.system import program
-from pathfleet.system.lvm import data_on
+from pathfleet.system.blank import data_on
 from pathfleet.system.program import Runner
+from pathfleet.system.waiting import waited
 
 _ZERO_SECONDS: Final = 10.0
+#: The last piece, and what the array has in its cache, take their time.
+_ZEROED_SECONDS: Final = 40.0
 _ZERO_BYTES: Final = 64 * 1024 * 1024
 #: linux/fs.h: _IO(0x12, 127), with a range of two 64-bit numbers.
 _BLKZEROOUT: Final = 0x127F
@@ -78,18 +81,20 @@ class GroupWork:
             await lvm.deactivate(vgname, name)
         return volume
 
-    async def zero_volume(self, task: work.ZeroVolume) -> Zeroed:
-        """Overwrite a volume with zeros for some seconds, and let it go when that is done."""
+    async def ready_to_zero(self, task: work.ZeroVolume) -> LogicalVolume:
+        """Return a volume that is to be overwritten, available here as its group has it now."""
         lvm = await self._maps.lvm()
         volume = await lvm.volume(task.vgname, task.name)
         if task.offset == 0 and volume.active:
             await self.free_volume(task.vgname, task.name)
             volume = await lvm.volume(task.vgname, task.name)
-        if not volume.active:
-            volume = await lvm.activate(task.vgname, task.name)
-        done = await asyncio.to_thread(self._zeros, Path(volume.path), task.offset, volume.size)
-        if done >= volume.size:
-            await lvm.deactivate(task.vgname, task.name)
+        return volume if volume.active else await lvm.activate(task.vgname, task.name)
+
+    async def zero(self, vgname: str, volume: LogicalVolume, offset: int) -> Zeroed:
+        """Overwrite a volume with zeros for some seconds."""
+        done = await waited(
+            f"group {vgname}", lambda: self._zeros(Path(volume.path), offset, volume.size), seconds=_ZEROED_SECONDS
+        )
         return Zeroed(done, volume.size)
 
     def _zeros(self, path: Path, offset: int, size: int) -> int:

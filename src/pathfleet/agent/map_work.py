@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -18,12 +19,18 @@ from pathfleet.system.lun import FoundMap, Lun
 from pathfleet.system.lvm import LVM, run_tool
 from pathfleet.system.multipathd import named
 from pathfleet.system.program import Runner
+from pathfleet.system.waiting import waited
 
 _AGAIN_SECONDS: Final = 0.2
 #: What a command of multipathd has changed is seen in the kernel after this at most.
 _SETTLE_SECONDS: Final = 10.0
 _RESCAN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 10.0
+_DELETE_SECONDS: Final = 20.0
+#: So many paths of a LUN are rescanned at once: fewer than may hang.
+_AT_ONCE: Final = 8
+#: So many LUNs that were flushed are remembered.
+_FLUSHED: Final = 64
 
 
 class Daemonlike(Protocol):
@@ -50,9 +57,10 @@ class MapWork:
     ) -> None:
         self._multipathd = multipathd
         self._lun = lun or Lun()
-        self._lvm = lvm or LVM(run)
+        self._lvm = lvm or LVM()
         self._run = run
         self._settle_seconds = settle_seconds
+        self._flushed: dict[str, frozenset[tuple[str, str | None]]] = {}
 
     async def lvm(self) -> LVM:
         """Return an LVM that does not look at maps without a usable path: it would wait for them for ever."""
@@ -64,18 +72,24 @@ class MapWork:
         return self._lun.node(device)
 
     async def use(self, wwid: str) -> MapUse:
-        """Return a LUN's map and who uses it."""
+        """Return a LUN's map and who uses it, or who uses its bare paths."""
         found = await asyncio.to_thread(self._lun.find, wwid)
         if found is None:
-            return MapUse(None)
+            return MapUse(None, holders=await asyncio.to_thread(self._users_of_paths, wwid))
         holders = await self.holders(found.device)
-        groups = {disk.group for disk in await (await self.lvm()).disks(wwid) if disk.group}
-        for group in sorted(groups):
+        for group in await self.groups(wwid):
             count = len(await (await self.lvm()).volumes(group))
             if count:
                 holders += (Holder("group", f"{group} ({count} volumes)", found.device),)
         verdict = await self.verdict(wwid)
         return MapUse(found.device, found.size, found.paths, verdict.active if verdict else None, holders)
+
+    def _users_of_paths(self, wwid: str) -> tuple[Holder, ...]:
+        return tuple(user for path in self._lun.paths_of(wwid) for user in self._lun.holding(path.device))
+
+    async def groups(self, wwid: str) -> tuple[str, ...]:
+        """Return the volume groups on a LUN's map."""
+        return tuple(sorted({disk.group for disk in await (await self.lvm()).disks(wwid) if disk.group}))
 
     async def holders(self, device: str) -> tuple[Holder, ...]:
         """Return who uses a device-mapper device; that it is open, if nobody can be named for it."""
@@ -111,18 +125,30 @@ class MapWork:
         found = await self.found(wwid)
         if not found.paths:
             raise Refused(f"the map of LUN {wwid} has no paths: bring one back first")
-        waiting = {path.device: asyncio.to_thread(self._lun.rescan, path.device) for path in found.paths}
+        names = [path.device for path in found.paths]
         try:
             async with asyncio.timeout(_RESCAN_SECONDS):
-                ended = await asyncio.gather(*waiting.values(), return_exceptions=True)
+                remarks = await self._rescanned(wwid, names)
         except TimeoutError:
             raise CannotTell(
-                f"not all of the paths {' '.join(waiting)} were rescanned within {_RESCAN_SECONDS:g} s: one does not"
+                f"not all of the paths {' '.join(names)} were rescanned within {_RESCAN_SECONDS:g} s: one does not"
                 " answer; `pathfleet maps` shows which"
             ) from None
-        remarks = tuple(str(error) for error in ended if isinstance(error, PathfleetError))
         now = await asyncio.to_thread(lambda: tuple(self._lun.path(path.device) for path in found.paths))
         return Paths(now, remarks)
+
+    async def _rescanned(self, wwid: str, names: list[str]) -> tuple[str, ...]:
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def rescan(name: str) -> str | None:
+            async with at_once:
+                try:
+                    await waited(f"LUN {wwid}", lambda: self._lun.rescan(name), seconds=_RESCAN_SECONDS)
+                except PathfleetError as error:
+                    return str(error)
+            return None
+
+        return tuple(filter(None, await asyncio.gather(*map(rescan, names))))
 
     async def resize_map(self, wwid: str) -> Sizes:
         """Let a map grow to the one size of all its paths."""
@@ -166,21 +192,36 @@ class MapWork:
                 f"the map of LUN {wwid} has no usable path, so what waits in it could not be written out: bring a path"
                 " back first"
             )
+        self._remember(wwid, found.paths)
         await self._command(f"del map {named(found.name)}", f"the map of LUN {wwid} is not taken away")
         await self._until(lambda: self._lun.find(wwid) is None, f"the map of LUN {wwid} is still there")
         return Paths(found.paths)
 
+    def _remember(self, wwid: str, paths: tuple[PathSeen, ...]) -> None:
+        self._flushed.pop(wwid, None)
+        self._flushed[wwid] = frozenset((path.device, path.hctl) for path in paths)
+        if len(self._flushed) > _FLUSHED:
+            del self._flushed[next(iter(self._flushed))]
+
     async def delete_paths(self, wwid: str, named: tuple[PathSeen, ...]) -> Paths:
-        """Take path devices away that no map holds."""
+        """Take path devices away that no map holds; return those that went, and why the others did not."""
         if await asyncio.to_thread(self._lun.find, wwid) is not None:
             raise Busy(f"LUN {wwid} has a map: flush it first")
         known = await asyncio.to_thread(self._lun.paths_of, wwid)
-        wanted = {path.device: path for path in (*named, *known)}
-        remarks = []
-        for path in wanted.values():
-            remark = await asyncio.to_thread(self._lun.delete, path, wwid)
-            remarks += [remark] if remark else []
-        return Paths(tuple(wanted.values()), tuple(remarks))
+        gone, remarks = [], []
+        for path in {path.device: path for path in (*named, *known)}.values():
+            remark = await waited(f"LUN {wwid}", partial(self._delete, path, wwid), seconds=_DELETE_SECONDS)
+            if remark is None:
+                gone.append(path)
+            else:
+                remarks.append(remark)
+        # by the next time, the same name and place may be another LUN
+        self._flushed.pop(wwid, None)
+        return Paths(tuple(gone), tuple(remarks))
+
+    def _delete(self, path: PathSeen, wwid: str) -> str | None:
+        seen = (path.device, path.hctl) in self._flushed.get(wwid, ())
+        return self._lun.delete(path, wwid, seen=seen)
 
     async def wait_for(self, wwid: str, seconds: float) -> MapUse:
         """Wait for a map with a usable path, under its name."""

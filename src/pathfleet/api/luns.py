@@ -77,7 +77,7 @@ class Halted(PathfleetError):
 @operation(
     "POST",
     "/cluster/multipath/wwid/{wwid}/grow",
-    needs=Role.ADMIN,
+    needs=Role.OPERATOR,
     summary="Let a LUN grow on every node, as it did on the array",
     tag="storage",
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from pathfleet.api.luns import Names
 from pathfleet.api.nodes import NoMapsKnown, forwarded, own_maps
 from pathfleet.api.operation import Call, operation
 from pathfleet.api.work import Executors
@@ -75,7 +76,10 @@ class ContentQuery(Struct, frozen=True):
 
 
 class NewStorage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A storage that is to be. One of type lvm is made on its `base`, STORAGE:WWID, by the node that is asked."""
+    """A storage that is to be. One of type lvm is made on its `base`, STORAGE:WWID, by the node that is asked.
+
+    All other nodes are asked who uses the LUN, but those in `without`.
+    """
 
     storage: Id
     type: Literal["multipath", "lvm"]
@@ -84,6 +88,7 @@ class NewStorage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     nodes: NodeNames | UnsetType = UNSET
     content: Content | UnsetType = UNSET
     saferemove: bool = False
+    without: Names | UnsetType = UNSET
     digest: Digest | UnsetType = UNSET
 
 
@@ -130,7 +135,7 @@ async def one_storage(call: Call, storage: str) -> dict[str, str]:
 
 @operation("POST", "/storage", needs=Role.ADMIN, summary="Add a storage; make one of type lvm on a LUN", tag="storage")
 async def add(call: Call, body: NewStorage) -> dict[str, str]:
-    """Add it. A LUN that holds data, is not allowed, or has a single path is refused."""
+    """Add it. A LUN that holds data, is in use on any node, is not allowed, or has a single path is refused."""
     store = call.service.store
     given = {
         key: value for key in ("base", "vgname", "nodes", "content") if (value := getattr(body, key)) is not UNSET
@@ -139,7 +144,7 @@ async def add(call: Call, body: NewStorage) -> dict[str, str]:
         if missing := [key for key in ("base", "vgname") if key not in given]:
             raise Unfit(dict.fromkeys(missing, "must be given"))
         plan = Plan(body.storage, node=call.service.node, saferemove=body.saferemove, **given)
-        await storages_.make(store, Executors(call), plan, digest=body.digest or None)
+        await storages_.make(store, Executors(call), plan, digest=body.digest or None, without=body.without or ())
     else:
         await storages_.add(
             store, "multipath", body.storage, {"content": "images"} | given, digest=body.digest or None

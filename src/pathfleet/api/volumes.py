@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from pathfleet.api.luns import Names
 from pathfleet.api.operation import Call, operation
 from pathfleet.api.work import Executors
 from pathfleet.cluster import storage as storages
@@ -29,12 +30,19 @@ class NewSize(Struct, frozen=True, forbid_unknown_fields=True):
     """How large a volume is to be, as in `64G`; it never shrinks."""
 
     size: SizeText
+    without: Names | UnsetType = UNSET
+
+
+class FreeQuery(Struct, frozen=True):
+    """`without`: nodes to leave out."""
+
+    without: Names = ()
 
 
 @operation(
     "POST",
     "/nodes/{node}/storage/{storage}/content",
-    needs=Role.ADMIN,
+    needs=Role.OPERATOR,
     summary="Allocate a volume",
     tag="storage",
 )
@@ -48,13 +56,14 @@ async def allocate(call: Call, node: str, storage: str, body: NewVolume) -> str:
 @operation(
     "PUT",
     "/nodes/{node}/storage/{storage}/content/{volume}",
-    needs=Role.ADMIN,
+    needs=Role.OPERATOR,
     summary="Let a volume grow",
     tag="storage",
 )
 async def resize(call: Call, node: str, storage: str, volume: str, body: NewSize) -> LogicalVolume:
     """Let it grow, and return it as it is then."""
-    return await _volumes(call, node).resize(f"{storage}:{volume}", volumes.size_in(body.size))
+    here = _volumes(call, node)
+    return await here.resize(f"{storage}:{volume}", volumes.size_in(body.size), without=body.without or ())
 
 
 @operation(
@@ -64,12 +73,12 @@ async def resize(call: Call, node: str, storage: str, volume: str, body: NewSize
     summary="Free a volume that is active nowhere",
     tag="storage",
 )
-async def free(call: Call, node: str, storage: str, volume: str) -> list[Step]:
+async def free(call: Call, node: str, storage: str, volume: str, query: FreeQuery) -> list[Step]:
     """Free it. Where it is to be overwritten before (`saferemove`), that takes longer than a request may."""
     if await _safely_removed(call, storage):
         raise Unfit({"storage": f"{storage} overwrites what is freed: `pathfleet storage free {storage}:{volume}`"})
     steps: list[Step] = []
-    await _volumes(call, node).free(f"{storage}:{volume}", steps.append)
+    await _volumes(call, node).free(f"{storage}:{volume}", steps.append, without=query.without)
     return steps
 
 

@@ -11,8 +11,8 @@ from pathfleet.api.operation import Call, operation
 from pathfleet.cluster.access import Role
 from pathfleet.core import reply
 from pathfleet.core.reply import Reply
-from pathfleet.core.work import Task
-from pathfleet.errors import Malformed, Unreachable
+from pathfleet.core.work import GROWING, Task
+from pathfleet.errors import Forbidden, Malformed, Unreachable
 
 R = TypeVar("R")
 
@@ -26,13 +26,20 @@ class Errand(Struct, frozen=True, forbid_unknown_fields=True):
     document: Annotated[str, Meta(max_length=reply.TASK_LIMIT)]
 
 
-@operation("POST", "/nodes/{node}/work", needs=Role.ADMIN, summary="Let a node's executor do a task", tag="internal")
+@operation(
+    "POST", "/nodes/{node}/work", needs=Role.OPERATOR, summary="Let a node's executor do a task", tag="internal"
+)
 async def errand(call: Call, node: str, body: Errand) -> Reply:
-    """Return the executor's reply: an answer of the task's own kind, or why it is not done. Between nodes."""
+    """Return the executor's reply: an answer of the task's own kind, or why it is not done. Between nodes.
+
+    An operator's tasks are those that take nothing away.
+    """
     try:
         task = reply.read(body.document.encode(errors="replace"))
     except Malformed as error:
         return reply.failed(error)
+    if not isinstance(task, GROWING) and not call.principal.role.includes(Role.ADMIN):
+        raise Forbidden(f"the role {call.principal.role} lets things grow; what this task does needs the role admin")
     return await _reply(call, node, task)
 
 

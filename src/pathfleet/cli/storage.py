@@ -127,21 +127,23 @@ def multipath(
 @_nodes
 @_content
 @click.option("--saferemove", is_flag=True, help="Overwrite volumes with zeros before they are freed.")
+@click.option("--without", multiple=True, metavar="NODE", help="Do not ask a node that is really down.")
 @_digest
 @render.output_option()
 @click.pass_context
 def lvm(
     ctx: click.Context, name: str, *, base: str, vgname: str, nodes: str | None, content: str | None,
-    saferemove: bool, digest: str | None, output: str,
+    saferemove: bool, without: tuple[str, ...], digest: str | None, output: str,
 ) -> None:  # fmt: skip
     """Make a volume group on a LUN, shared by the nodes, and add it as a storage.
 
-    Refused on a LUN that holds data, that is not allowed in the cluster, or that has a single path. A group of this
-    name that is on the LUN already is taken as it is.
+    Refused on a LUN that holds data, that any node uses, that is not allowed in the cluster, or that has a single
+    path. A group of this name that is on the LUN already is taken as it is.
     """
     current = local.settings(ctx)
     plan = Plan(name, base, vgname, current.node, nodes, content or "images,rootdir", saferemove)
-    made = in_store(ctx, lambda store: cluster_storage.make(store, Executors(current), plan, digest=digest))
+    nodes_ = Executors(current)
+    made = in_store(ctx, lambda store: cluster_storage.make(store, nodes_, plan, digest=digest, without=without))
     group = made.group
     word = "was there already and is used" if made.adopted else "is made"
     render.show(
@@ -184,7 +186,10 @@ def set_(
 @render.output_option()
 @click.pass_context
 def remove(ctx: click.Context, name: str, digest: str | None, output: str) -> None:
-    """Remove a storage from the configuration; its data stays. Refused while it is the base of another one."""
+    """Remove a storage from the configuration; its data stays.
+
+    Refused while it is the base of another one, and for other types than multipath and lvm.
+    """
     after = in_store(
         ctx,
         lambda store: cluster_storage.change(store, lambda text: storagechange.remove(text, name), digest=digest),

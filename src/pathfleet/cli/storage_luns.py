@@ -48,7 +48,7 @@ def grow(ctx: click.Context, lun: str, without: tuple[str, ...], output: str) ->
     nodes = Executors(current)
 
     async def work(store: Store, tell: Tell) -> Grown:
-        wwid = await _wwid(store, lun)
+        wwid = await storage.lun_named(store, nodes, lun, current.node)
         return await growing.grow(store, nodes, wwid, tell, first=current.node, without=without)
 
     _follow(ctx, work, output, lambda done: f"LUN {done.wwid} has {render.size(done.size)} on {', '.join(done.nodes)}")
@@ -78,12 +78,6 @@ def retire(ctx: click.Context, wwid: str, *, force: bool, without: tuple[str, ..
 def _retired(done: Retired) -> str:
     remarks = "".join(f"\nremark: {remark}" for remark in done.remarks)
     return f"LUN {done.wwid} is gone from {', '.join(done.nodes)}: unmap it on the array now{remarks}"
-
-
-async def _wwid(store: Store, lun: str) -> str:
-    """Return the WWID that is named, or that the storage of type lvm of this name lies on."""
-    named = (await storage.read(store)).storages.storages.get(lun)
-    return (storage.base_wwid(named) if named else None) or lun
 
 
 G = TypeVar("G", Grown, Retired)

@@ -42,7 +42,7 @@ def token() -> None:
     "--role",
     type=click.Choice([role.value for role in Role]),
     required=True,
-    help="auditor reads; operator also changes the storage and multipath configuration; admin does everything.",
+    help="auditor reads; operator also allocates volumes, and enlarges them and LUNs; admin does everything.",
 )
 @click.option("--expires", metavar="DAYS", type=click.IntRange(1, 36500), help="Refuse it after so many days.")
 @click.option("--comment", help="A word on what it is for.")

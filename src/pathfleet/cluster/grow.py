@@ -7,21 +7,16 @@ goes on when it is run again.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Final
 
 from msgspec import Struct
 
-from pathfleet.cluster import config
+from pathfleet.cluster import locks, storage
 from pathfleet.cluster.nodes import Nodes, Step, Stopped, Tell, ask, names, stop
 from pathfleet.core import work
 from pathfleet.core.volumes import Group
 from pathfleet.core.work import MapUse, Paths
 from pathfleet.errors import NotFound, PathfleetError, Refused
 from pathfleet.store import Store
-
-#: LVM takes its time, and whoever has the lock may keep it for so long.
-_TURN_SECONDS: Final = 60.0
 
 
 class Grown(Struct, frozen=True, rename="kebab"):
@@ -44,9 +39,8 @@ async def grow(
     size = await _rescan(nodes, wwid, having, tell)
     await _resize_maps(nodes, wwid, having, size, tell)
     leader = first if first in having else next(iter(having))
-    async with AsyncExitStack() as locks:
-        for storage in (await config.consumers(store)).get(wwid, []):
-            await locks.enter_async_context(changing(store, storage))
+    lying = await _group_on(store, nodes, wwid, leader, having[leader])
+    async with locks.of_lun(store, wwid) if lying is None else locks.of_group(store, lying):
         group = await _resize_disk(nodes, wwid, leader, tell)
     if group is not None:
         others = [node for node in having if node != leader]
@@ -55,9 +49,23 @@ async def grow(
     return Grown(wwid, size, tuple(having), group)
 
 
-def changing(store: Store, storage: str) -> AbstractAsyncContextManager[None]:
-    """Hold the lock under which the volumes of a storage are changed. Raises StoreError."""
-    return store.lock(f"storage-{storage.lower()}"[:64], wait_seconds=_TURN_SECONDS)
+async def _group_on(store: Store, nodes: Nodes, wwid: str, node: str, use: MapUse) -> str | None:
+    """Return the group that lies on a LUN, as a node sees it.
+
+    Among those who use the LUN there is no group without volumes: that is found by what the storages name.
+    """
+    for holder in use.holders:
+        if holder.kind == "group":
+            return holder.name.partition(" ")[0]
+    known = (await storage.read(store)).storages.storages.values()
+    for vgname in sorted({each.vgname for each in known if each.kind == "lvm" and each.vgname}):
+        try:
+            group = await nodes.do(node, work.GroupStatus(vgname))
+        except NotFound:
+            continue
+        if any(disk.wwid == wwid for disk in group.disks):
+            return vgname
+    return None
 
 
 async def _having(store: Store, nodes: Nodes, wwid: str, tell: Tell, without: Collection[str]) -> dict[str, MapUse]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
 from pathfleet.core.storagechange import Unfit
 from pathfleet.core.work import Task
-from pathfleet.errors import PathfleetError
+from pathfleet.errors import PathfleetError, Unreachable
 from pathfleet.store import Store
 
 R = TypeVar("R")
@@ -78,6 +78,15 @@ async def asked(
         if isinstance(ended, BaseException):
             raise ended
     return {node: answers[node] for node in wanted if node in answers}, errors
+
+
+def refuse_silent(what: str, errors: Mapping[str, PathfleetError]) -> None:
+    """Raise Unreachable where nodes did not answer a question on which a change depends."""
+    if errors:
+        told = "; ".join(f"node {node}: {error}" for node, error in errors.items())
+        raise Unreachable(
+            f"nobody can tell {what}, nothing was changed: {told}. Leave out a node that is really down with --without"
+        )
 
 
 def stop(what: str, errors: dict[str, PathfleetError], tell: Tell) -> Stopped:

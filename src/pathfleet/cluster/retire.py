@@ -86,7 +86,12 @@ def refuse_used(wwid: str, uses: Mapping[str, MapUse], *, force: bool) -> None:
     users = {node: use.users for node, use in uses.items() if use.users}
     if users:
         told = "; ".join(f"node {node}: {', '.join(map(str, holders))}" for node, holders in users.items())
-        raise InUse(f"LUN {wwid} is in use, nothing was changed: {told}", users, ())
+        raise InUse(
+            f"LUN {wwid} is in use, nothing was changed: {told}. Stop or unmount what uses it, deactivate its volumes"
+            " there (`pathfleet storage deactivate VOLUME`), then run the same again",
+            users,
+            (),
+        )
     if dead := [node for node, use in uses.items() if use.device and not use.usable]:
         raise Refused(
             f"LUN {wwid} has no usable path on node {', '.join(dead)}, nothing was changed: what waits in its map"

@@ -1,7 +1,6 @@
 """Volumes of a storage: allocated, resized, freed, activated, on whichever node, one change at a time in the cluster.
 
-LVM without a daemon of its own locks on one node only, so the store's lock `storage-ID` stands for the others; LVM
-reads its metadata anew under it.
+Each change of a group is made under its locks, see `cluster.locks`.
 """
 
 from __future__ import annotations
@@ -10,17 +9,15 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from pathfleet.cluster import nodes as cluster_nodes
-from pathfleet.cluster import storage
-from pathfleet.cluster.grow import changing
-from pathfleet.cluster.nodes import Nodes, Step, Tell, ask
+from pathfleet.cluster import locks, storage
+from pathfleet.cluster.nodes import Nodes, Step, Stopped, Tell, ask, names, refuse_silent
 from pathfleet.cluster.retire import InUse
 from pathfleet.core import volumes, work
 from pathfleet.core.storagecfg import Storage
 from pathfleet.core.storagechange import Unfit
-from pathfleet.core.volumes import DOOMED, LogicalVolume
+from pathfleet.core.volumes import DOOMED, Group, LogicalVolume
 from pathfleet.core.work import MapUse, Zeroed
-from pathfleet.errors import PathfleetError, Refused, Unreachable
+from pathfleet.errors import PathfleetError, Refused
 from pathfleet.store import Store
 
 _MIB = 1024 * 1024
@@ -62,18 +59,20 @@ class Volumes:
         """Make a volume; it is empty, and active nowhere."""
         place = await storage.on_node(self._store, name, self._here)
         group = storage.group_of(place)
-        async with changing(self._store, name):
+        async with locks.of_group(self._store, group) as held:
             taken = await self._nodes.do(self._here, work.Volumes(group))
             chosen, tags = wanted.named(volume.name for volume in taken.volumes)
             volumes.check_names(group, chosen)
+            held.begin()
             return await self._nodes.do(self._here, work.CreateVolume(group, chosen, wanted.size, tags))
 
     async def resize(self, volid: str, size: int, *, without: tuple[str, ...] = ()) -> LogicalVolume:
         """Let a volume grow, on the node where it is active, and let other such nodes see it."""
         place, name = await self._found(volid)
         group = storage.group_of(place)
-        async with changing(self._store, place.id):
-            active = await self._active_on(place, name, without)
+        async with locks.of_group(self._store, group) as held:
+            active = await self._active_on(group, name, without)
+            held.begin()
             there = self._here if self._here in active or not active else active[0]
             grown = await self._nodes.do(there, work.ResizeVolume(group, name, size))
             for node in active:
@@ -88,13 +87,14 @@ class Volumes:
         """
         place, name = await self._found(volid)
         group = storage.group_of(place)
-        async with changing(self._store, place.id):
-            if active := [node for node in await self._active_on(place, name, without) if node != self._here]:
+        async with locks.of_group(self._store, group) as held:
+            if active := [node for node in await self._active_on(group, name, without) if node != self._here]:
                 raise InUse(
                     f"volume {volid} is active on node {', '.join(active)}; nothing was changed: deactivate it there",
                     dict.fromkeys(active, ()),
                     (),
                 )
+            held.begin()
             if place.properties.get("saferemove") != "1":
                 await self._nodes.do(self._here, work.RemoveVolume(group, name))
                 tell(Step(self._here, f"volume {name} is freed"))
@@ -103,9 +103,12 @@ class Volumes:
             if doomed != name:
                 await self._nodes.do(self._here, work.RenameVolume(group, name, doomed))
                 tell(Step(self._here, f"volume {name} is called {doomed} until it is overwritten"))
-        await self._overwrite(group, doomed, tell)
-        async with changing(self._store, place.id):
-            await self._nodes.do(self._here, work.RemoveVolume(group, doomed))
+        try:
+            await self._overwrite(group, doomed, tell)
+            async with locks.of_group(self._store, group):
+                await self._nodes.do(self._here, work.RemoveVolume(group, doomed))
+        except PathfleetError as error:
+            raise Stopped(f"{error}; go on with `pathfleet storage free {place.id}:{doomed}`") from error
         tell(Step(self._here, f"volume {name} is overwritten and freed"))
 
     async def _overwrite(self, group: str, name: str, tell: Tell) -> None:
@@ -118,14 +121,22 @@ class Volumes:
             tell(Step(self._here, f"overwritten: {reached.done // _MIB} of {reached.total // _MIB} MiB"))
 
     async def activate(self, volid: str) -> str:
-        """Make a volume available on this node, waiting for its LUN; return its path."""
+        """Make a volume available on this node, waiting for its LUN; return its path.
+
+        Raises Refused for one that is being freed. Locked, as another node asks before it frees who has it active.
+        """
         place, name = await self._found(volid)
         if place.kind == "multipath":
             await self._nodes.do(self._here, work.ActivateMap(name))
             return volumes.map_path(name)
-        if (wwid := storage.base_wwid(place)) is not None:
+        if name.startswith(DOOMED):
+            raise Refused(f"volume {volid} is being overwritten: finish that with `pathfleet storage free {volid}`")
+        group = storage.group_of(place)
+        known = (await storage.read(self._store)).storages.storages
+        for wwid in await storage.luns_below(self._nodes, known, place, self._here):
             await self._nodes.do(self._here, work.ActivateMap(wwid))
-        return (await self._nodes.do(self._here, work.Activate(storage.group_of(place), name))).path
+        async with locks.of_group(self._store, group):
+            return (await self._nodes.do(self._here, work.Activate(group, name))).path
 
     async def deactivate(self, volid: str) -> None:
         """Take a volume from this node. A LUN's map stays, as nobody uses it. Raises Busy with who uses the volume."""
@@ -146,31 +157,32 @@ class Volumes:
         place, name = storage.split(known, volid)
         return await storage.on_node(self._store, place.id, self._here), name
 
-    async def _active_on(self, place: Storage, name: str, without: tuple[str, ...]) -> list[str]:
-        """Return the nodes on which a volume is active. Raises Unreachable where one does not say.
+    async def _active_on(self, group: str, name: str, without: tuple[str, ...]) -> list[str]:
+        """Return the nodes on which a volume is active. Raises Unreachable where one does not say; Refused.
 
-        The kernel is asked what is built on the group's LUNs: LVM does not see a LUN whose paths are all down.
+        The kernel is asked what is built on the group's LUNs: LVM does not see a LUN whose paths are all down. Every
+        node is asked: a guest may run where the storage is no longer meant to be.
         """
-        group = storage.group_of(place)
-        disks = (await self._nodes.do(self._here, work.GroupStatus(group))).disks
-        known = await cluster_nodes.names(self._store, without)
-        where = [node for node in known if place.nodes is None or node in place.nodes]
+        found = await self._nodes.do(self._here, work.GroupStatus(group))
+        where = await names(self._store, without)
         active: set[str] = set()
-        for wwid in [disk.wwid for disk in disks if disk.wwid]:
+        for wwid in _all_luns(found, self._here):
             answers, errors = await ask(self._nodes, where, work.Holders(wwid))
-            _refuse_unknown(errors)
+            refuse_silent("whether the volume is active there", errors)
             active |= {node for node, use in answers.items() if _holds(use, f"{group}/{name}")}
         return sorted(active)
 
 
+def _all_luns(group: Group, node: str) -> list[str]:
+    """Return the LUNs of a group. Raises Refused unless they are all known: a volume may lie on any of them only."""
+    luns = [disk.wwid for disk in group.disks if disk.wwid is not None and not disk.missing]
+    if group.partial or not luns or len(luns) < len(group.disks):
+        raise Refused(
+            f"not all disks of group {group.name} are LUNs that node {node} has, so nobody can tell where the volume"
+            " is active; nothing was changed: bring back what is missing (`pathfleet maps`, `pvs`)"
+        )
+    return luns
+
+
 def _holds(use: MapUse, volume: str) -> bool:
     return any(holder.kind == "volume" and holder.name == volume for holder in use.holders)
-
-
-def _refuse_unknown(errors: dict[str, PathfleetError]) -> None:
-    if errors:
-        told = "; ".join(f"node {node}: {error}" for node, error in errors.items())
-        raise Unreachable(
-            f"nobody can tell whether the volume is active there, nothing was changed: {told}. Leave out a node that"
-            " is really down with --without"
-        )

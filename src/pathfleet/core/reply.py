@@ -5,18 +5,23 @@ A reply has an `answer` of the task's own kind, or an `error` with a stable word
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from pathfleet.core.property import BadValue
 from pathfleet.core.work import AnyTask, Task
 from pathfleet.errors import (
+    BadRequest,
     Busy,
     CannotTell,
     Conflict,
     Malformed,
+    NeedsRoot,
     NotFound,
+    NotInstalled,
     NotRunning,
     PathfleetError,
     Refused,
@@ -45,10 +50,24 @@ class Reply(Struct, frozen=True):
 
 
 _tasks = msgspec.json.Decoder(AnyTask)
-_KINDS: Final = {
-    kind.code: kind
-    for kind in (Busy, CannotTell, Conflict, Malformed, NotFound, NotRunning, Refused, StoreError, Unreachable)
-}
+
+
+def _bad_request(message: str) -> BadRequest:
+    return BadRequest({}, message)
+
+
+_KINDS: Final[dict[str, Callable[[str], PathfleetError]]] = {
+    **{
+        kind.code: kind
+        for kind in (
+            Busy, CannotTell, Conflict, Malformed, NeedsRoot, NotFound, NotInstalled, NotRunning, Refused, StoreError,
+            Unreachable,
+        )
+    },
+    # which parameter it is does not travel, but in the words
+    BadRequest.code: _bad_request,
+    BadValue.code: _bad_request,
+}  # fmt: skip
 _MESSAGE_LIMIT: Final = 2000
 
 

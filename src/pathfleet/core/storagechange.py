@@ -49,14 +49,15 @@ def add(text: str, kind: str, name: str, properties: Mapping[str, str]) -> str:
     checked = {key: _check(kind, key, value) for key, value in properties.items()}
     if "base" in checked:
         base_of(known, checked["base"])
+    for other in known.values():
+        if kind == "lvm" and other.vgname == checked["vgname"]:
+            raise Unfit({"vgname": f"group {other.vgname} is that of storage {other.id} already; choose another name"})
     return sections.parse(text, fold=True).add(kind, name, checked, required=REQUIRED[kind]).render()
 
 
 def change(text: str, name: str, values: Mapping[str, str], delete: Collection[str] = ()) -> str:
     """Return the text with other properties of a storage. Raises BadValue, Unfit, NotFound."""
-    storage = found(storagecfg.parse(text).storages, name)
-    if storage.kind not in KINDS:
-        raise Unfit({"type": f"{name} is of type {storage.kind}: it is changed by what made it"})
+    storage = _known_kind(storagecfg.parse(text).storages, name)
     for key in (*values, *delete):
         if key not in SETTABLE or (key in values and key in delete):
             raise BadValue(key, values.get(key, ""), f"to set or to delete one of {', '.join(SETTABLE)}")
@@ -70,9 +71,9 @@ def change(text: str, name: str, values: Mapping[str, str], delete: Collection[s
 
 
 def remove(text: str, name: str) -> str:
-    """Return the text without a storage. Raises NotFound; Unfit while another one has it as its base."""
+    """Return the text without a storage. Raises NotFound; Unfit for another type, or the base of another one."""
     known = storagecfg.parse(text).storages
-    storage = found(known, name)
+    storage = _known_kind(known, name)
     if users := [other.id for other in known.values() if _base_storage(other) == storage.id]:
         raise Unfit({"storage": f"{name} is the base of {', '.join(users)}: remove that first"})
     return sections.parse(text, fold=True).remove(storage.kind, storage.id).render()
@@ -92,6 +93,14 @@ def base_of(known: Mapping[str, Storage], base: str) -> str:
     if volume is None or below is None or below.kind != "multipath":
         raise Unfit({"base": f"{base[:100]!r} is no LUN of a storage of type multipath (`pathfleet storage list`)"})
     return schema.check_wwid(volume.name)
+
+
+def _known_kind(known: Mapping[str, Storage], name: str) -> Storage:
+    """Return a storage of a type that is made here."""
+    storage = found(known, name)
+    if storage.kind not in KINDS:
+        raise Unfit({"type": f"{name} is of type {storage.kind}: it is changed and removed by what made it"})
+    return storage
 
 
 def _base_storage(storage: Storage) -> str | None:

@@ -5,7 +5,7 @@ A task is a JSON document, `{"task": NAME, …}`. How it travels is in `core.rep
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Generic, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,9 @@ from pathfleet.core.facts import NodeFacts
 from pathfleet.core.volumes import DoomedName, Group, GroupName, LogicalVolume, Size, Tag, VolumeName, Wwid
 
 R = TypeVar("R")
+
+#: What a task may take, if its own kind does not say otherwise.
+TASK_SECONDS: Final = 45.0
 
 
 class PathSeen(Struct, frozen=True, rename="kebab"):
@@ -38,7 +41,10 @@ class Holder(Struct, frozen=True, rename="kebab"):
 
 
 class MapUse(Struct, frozen=True, rename="kebab"):
-    """A LUN's map on a node, and who uses it. `device` None: there is no map. `usable`: its paths, None as unknown."""
+    """A LUN's map on a node, and who uses it. `usable`: its paths, None as unknown.
+
+    `device` None: there is no map, and `holders` use its bare paths.
+    """
 
     device: str | None
     size: int | None = None
@@ -94,10 +100,15 @@ class Done(Struct, frozen=True, rename="kebab"):
 
 
 class Task(Struct, Generic[R], frozen=True, rename="kebab", forbid_unknown_fields=True, tag_field="task"):
-    """Something to do. `answer` is what it returns, within `deadline_seconds`."""
+    """Something to do. `answer` is what it returns.
+
+    All of it ends within `deadline_seconds`, of which it waits `turn_seconds` at most for others on the same LUN or
+    group: many are asked for under a lock of the store, and nothing may go on after that has ended.
+    """
 
     answer: ClassVar[type]
-    deadline_seconds: ClassVar[float] = 45.0
+    deadline_seconds: ClassVar[float] = TASK_SECONDS
+    turn_seconds: ClassVar[float] = 5.0
 
 
 class Holders(Task[MapUse], frozen=True, tag="holders"):
@@ -136,7 +147,11 @@ class Flush(Task[Paths], frozen=True, tag="flush"):
 
 
 class DeletePaths(Task[Paths], frozen=True, tag="delete-paths"):
-    """Take the path devices of a LUN away from the kernel, those that are named and those that are found."""
+    """Take the path devices of a LUN away from the kernel, those that are named and those that are found.
+
+    Returns those that went, and a remark on each other. A device that does not say itself which LUN it is goes only
+    if this executor has flushed the map that it was a path of.
+    """
 
     answer = Paths
     wwid: Wwid
@@ -204,10 +219,12 @@ class RenameVolume(Task[Done], frozen=True, tag="rename-volume"):
 class ZeroVolume(Task[Zeroed], frozen=True, tag="zero-volume"):
     """Overwrite a volume with zeros from `offset` on, for some seconds; whoever wants it all asks again.
 
-    Only one that was renamed to be removed: see DOOMED.
+    Only one that was renamed to be removed: see DOOMED. Not under a lock of the store.
     """
 
     answer = Zeroed
+    deadline_seconds = 90.0
+    turn_seconds = 20.0
     vgname: GroupName
     name: DoomedName
     offset: Annotated[int, Meta(ge=0, le=1 << 60, multiple_of=512)] = 0
@@ -230,17 +247,20 @@ class Activate(Task[LogicalVolume], frozen=True, tag="activate"):
 
 
 class Deactivate(Task[Done], frozen=True, tag="deactivate"):
-    """Take a volume that nobody uses from this node."""
+    """Take a volume that nobody uses from this node. Not under a lock of the store."""
 
     answer = Done
+    deadline_seconds = 60.0
+    turn_seconds = 20.0
     vgname: GroupName
     name: VolumeName
 
 
 class ActivateMap(Task[MapUse], frozen=True, tag="activate-map"):
-    """Wait for a LUN's map to be there with a usable path."""
+    """Wait for a LUN's map to be there with a usable path. Not under a lock of the store."""
 
     answer = MapUse
+    deadline_seconds = 60.0
     wwid: Wwid
     seconds: Annotated[float, Meta(ge=0, le=40)] = 20.0
 
@@ -257,5 +277,7 @@ AnyVolumeTask = (
 AnyGroupTask = AnyVolumeTask | CreateGroup | GroupStatus | Volumes
 AnyTask = AnyGroupTask | Holders | Rescan | ResizeMap | ResizeGroupDisk | Flush | DeletePaths | ActivateMap | Examine
 
-#: Those that change nothing.
+#: Those that change nothing, and so wait for no turn.
 READING = (Holders, GroupStatus, Volumes, ActivateMap, Examine)
+#: Those that take nothing away: they read, or let something grow or come to be on what is there for it.
+GROWING = (*READING, Rescan, ResizeMap, ResizeGroupDisk, CreateVolume, ResizeVolume, RefreshVolume)

@@ -23,6 +23,8 @@ from pathfleet.errors import Busy, NotFound, SettingsError, StoreError, ValueToo
 VALUE_LIMIT = 32768
 #: A file is at most this many bytes, whatever the engine.
 FILE_LIMIT = 512 * 1024
+#: A lock lasts so long, whoever holds it; its holder's work is ended a little earlier.
+LEASE_SECONDS = 60.0
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}")
 #: The names of files, and of locks; a storage's lock has its id as it is written.
@@ -117,7 +119,7 @@ class Store(Protocol):
         """
 
     def lock(self, name: str, *, wait_seconds: float = 10.0) -> AbstractAsyncContextManager[None]:
-        """Hold the cluster-wide lock `name` for the body, 60 s at most. Raises LockBusy after `wait_seconds`.
+        """Hold the cluster-wide lock `name` for the body, LEASE_SECONDS at most. Raises LockBusy after `wait_seconds`.
 
         A holder that dies without releasing loses the lock when its lease runs out.
         """
@@ -182,7 +184,8 @@ async def within_lease(name: str, lease: asyncio.Timeout) -> AsyncIterator[None]
     except TimeoutError as error:
         if lease.expired():
             raise StoreError(
-                f"lock {name!r}: held for all the time that a holder gets; its work was stopped, try again"
+                f"lock {name!r}: held for all the time that a holder gets; what was begun may still come to its end:"
+                " look, then try again"
             ) from error
         raise
 

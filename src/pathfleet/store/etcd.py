@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from pathfleet.errors import Conflict, SettingsError, StoreError, StoreUnavailable
 from pathfleet.store import (
+    LEASE_SECONDS,
     Change,
     File,
     Member,
@@ -87,7 +88,7 @@ class EtcdStore:
         *,
         node: str | None = None,
         online_seconds: float = 15.0,
-        lease_seconds: float = 60.0,
+        lease_seconds: float = LEASE_SECONDS,
         deadline_seconds: float = 5.0,
     ) -> None:
         if node is not None and ("/" in node or not node):

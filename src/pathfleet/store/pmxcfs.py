@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from pathfleet.errors import LockBusy, Refused, SettingsError, StoreError, StoreUnavailable
 from pathfleet.store import (
+    LEASE_SECONDS,
     Change,
     File,
     Member,
@@ -69,7 +70,7 @@ class PmxcfsStore:
         node: str | None = None,
         service: str = "pve2",
         prefixes: tuple[str, ...] = PREFIXES,
-        lease_seconds: float = 60.0,
+        lease_seconds: float = LEASE_SECONDS,
         poll_seconds: float = POLL_SECONDS,
         deadline_seconds: float = 5.0,
     ) -> None:

@@ -143,7 +143,8 @@ class ClusterFiles:
             raise
 
     def _lock_directory(self, name: str) -> Path:
-        return self._locks / f"file-{re.sub('[./]', '_', name)}"
+        """Return what stands for a lock in Proxmox VE, too: that of a storage's volumes, or that of a file."""
+        return self._locks / (name if name.startswith("storage-") else f"file-{re.sub('[./]', '_', name)}")
 
     @contextmanager
     def _words(self, name: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 
 from pathfleet.errors import Conflict, LockBusy, SettingsError, StoreError, StoreUnavailable
 from pathfleet.store import (
+    LEASE_SECONDS,
     Change,
     File,
     Member,
@@ -85,7 +86,7 @@ class SQLiteStore:
         *,
         node: str | None = None,
         online_seconds: float = 15.0,
-        lease_seconds: float = 60.0,
+        lease_seconds: float = LEASE_SECONDS,
         deadline_seconds: float = 5.0,
     ) -> None:
         self._node = node

@@ -18,8 +18,8 @@ from pathfleet.system.unix_socket import peer_user
 R = TypeVar("R")
 
 _REPLY_LIMIT: Final = 32 * 1024 * 1024
-#: Beyond the task's own deadline: it may have to wait for another one on the same LUN.
-_PATIENCE_SECONDS: Final = 15.0
+#: Beyond the task's own deadline, which the executor keeps by itself: for the way there and back.
+_PATIENCE_SECONDS: Final = 5.0
 
 
 class Executor:

@@ -1,18 +1,21 @@
 """A LUN on this node below multipathd: its map and path devices in sysfs, who uses them, rescanning and deleting them.
 
-Synchronous, to be called through `to_thread`: a rescan waits for the array. Nothing here talks to multipathd, and
-nothing takes a map away: only multipathd does that, which knows whether it may.
+Synchronous, to be called in threads: `rescan` and `delete` wait for the array, so they need one of their own
+(system.waiting). Nothing here talks to multipathd, and nothing takes a map away: only multipathd does that, which
+knows whether it may.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from pathfleet.core import volumes
@@ -25,6 +28,8 @@ _SECTOR_BYTES: Final = 512
 _HCTL: Final = re.compile(r"[0-9]+:[0-9]+:[0-9]+:[0-9]+")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _DEPTH: Final = 8
+#: What opening a disk that does not answer, or goes away, ends with, once it is sure that nobody has it for himself.
+_SILENT: Final = (errno.ENXIO, errno.ENODEV, errno.EIO, errno.ENOMEDIUM)
 
 
 class FoundMap(Struct, frozen=True):
@@ -105,27 +110,61 @@ class Lun:
         attribute = "device/rescan_controller" if name.startswith("nvme") else "device/rescan"
         self._write(name, attribute, "rescanned")
 
-    def delete(self, path: PathSeen, wwid: str) -> str | None:
-        """Take a path device away; return why it stays, None if it is gone. Raises Busy while something holds it.
+    def delete(self, path: PathSeen, wwid: str, *, seen: bool = False) -> str | None:
+        """Take a path device away; return why it stays, None if it went. Raises Busy while something holds it.
 
-        It must still be what was seen: a name such as sdb may belong to another LUN by now.
+        It must still be what was named: a name such as sdb may belong to another LUN by now. `seen`: it was a path of
+        this LUN's map, which has to do for a device of which sysfs does not tell the WWID.
         """
-        now = self.path(path.device)
         if not (self._all / path.device).exists():
-            return None
+            return f"{path.device} was gone already"
         if path.device.startswith("nvme"):
             return f"{path.device} is an NVMe namespace: it goes when the array takes it back"
+        hctl = self.path(path.device).hctl
         told = {name: each for each, names in luns.by_wwid(self._sysfs).items() for name in names}.get(path.device)
-        if told not in (wwid, None) or now.hctl != path.hctl or now.hctl is None:
-            return f"{path.device} is not the same device any more (it is {told or now.hctl}), so it stays"
-        if users := self._holding(path.device):
-            raise Busy(f"path {path.device} is in use: {'; '.join(users)}; end that first")
+        if told not in (wwid, None) or hctl != path.hctl or hctl is None:
+            return f"{path.device} is not the same device any more (it is {told or hctl}), so it stays"
+        if told is None and not seen:
+            return (
+                f"{path.device} does not say which LUN it is, and was not in a map of it that was flushed here, so it"
+                f" stays; if it is the LUN: `echo 1 > /sys/block/{path.device}/device/delete`"
+            )
+        if users := self.holding(path.device):
+            raise Busy(f"path {path.device} is in use: {'; '.join(map(str, users))}; end that first")
+        self._refuse_held(path.device)
         self._write(path.device, "device/delete", "deleted")
         return None
 
-    def _holding(self, device: str) -> list[str]:
-        partitions = [entry.name for entry in (self._all / device).iterdir() if entry.name.startswith(device)]
-        return [str(user) for name in (device, *partitions) for user in self.users(name)]
+    def holding(self, device: str) -> tuple[Holder, ...]:
+        """Return who uses a path device that no map holds, or a partition of it. Raises CannotTell.
+
+        What kpartx made on it counts as a device: no map takes that away with itself.
+        """
+        try:
+            entries = [entry.name for entry in (self._all / device).iterdir()]
+        except OSError as error:
+            raise CannotTell(f"{self._all / device} cannot be read: {error.strerror}; is it still there?") from error
+        partitions = sorted(name for name in entries if name.startswith(device))
+        found = [user for name in (device, *partitions) for user in self.users(name)]
+        return tuple(
+            msgspec.structs.replace(user, kind="device") if user.kind == "partition" else user for user in found
+        )
+
+    def _refuse_held(self, device: str) -> None:
+        """Raise Busy for what the kernel holds without telling in sysfs or /proc, as for ZFS, Btrfs and LIO."""
+        try:
+            # only one may have it O_EXCL, and a holder in the kernel has it so: open(2), blkdev_get_by_path
+            os.close(os.open(self._dev / device, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise Busy(
+                    f"path {device} is held by something in the kernel, such as ZFS, Btrfs or an iSCSI target; end"
+                    " that first"
+                ) from error
+            if error.errno not in _SILENT:
+                raise CannotTell(
+                    f"nobody can tell whether something holds {device}: {self._dev / device}: {error.strerror}"
+                ) from error
 
     def _above(self, device: str, depth: int) -> dict[str, str]:
         """Return what the kernel has built on a device, each with how it is called."""

@@ -6,25 +6,25 @@ lvm.conf(5), lvmreport(7); `--setautoactivation` needs LVM 2.03.12.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from pathfleet.core import volumes
 from pathfleet.core.volumes import BY_ID, Disk, Group, LogicalVolume
-from pathfleet.errors import Busy, CannotTell, NotFound, Refused
-from pathfleet.system import program
-from pathfleet.system.program import Ended, NotDone, Runner
+from pathfleet.errors import Busy, CannotTell, NotFound, PathfleetError, Refused
+from pathfleet.system import budget, program
+from pathfleet.system.program import Ended, NotDone, Runner, StillRunning
 
 #: Where every distribution has LVM and util-linux; a search of PATH would trust the caller's.
 SEARCH_PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
 
-#: What a WWID may have in it to stand in LVM's regular expressions as it is.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_:-]+")
+#: What a WWID may have in it to stand in LVM's regular expressions as it is, but for the dot.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+")
 #: LVM's hints, kept by each node for itself, know nothing of a disk that another node made.
 _NO_HINTS: Final = 'hints="none"'
 
@@ -34,38 +34,75 @@ def config(avoided: Iterable[str] = (), more: str = "") -> str:
 
     A list of devices (lvmdevices(8)) would take the filter's place, so there is none.
     """
-    refused = "".join(f'"r|^{BY_ID}{wwid}$|", ' for wwid in sorted(avoided) if _PLAIN.fullmatch(wwid))
-    accepted = f'[ {refused}"a|^{BY_ID}|", "r|.*|" ]'
+    patterns = (*_refusing(avoided), _quoted(f"a|^{BY_ID}|"), _quoted("r|.*|"))
+    accepted = f"[ {', '.join(patterns)} ]"
     return (
         f"devices {{ use_devicesfile=0 filter={accepted} global_filter={accepted}"
         f' preferred_names=[ "^{BY_ID}" ] multipath_component_detection=1 {more} }}'
     )
 
 
+def everywhere(avoided: Iterable[str] = ()) -> str:
+    """Return what is laid over lvm.conf to look at all disks of the node, but not at maps `avoided`.
+
+    A filter that only refuses leaves the other disks to the node's global_filter. No list of devices: see `config`.
+    """
+    refused = ", ".join(_refusing(avoided))
+    choice = f"use_devicesfile=0 filter=[ {refused} ] " if refused else ""
+    return f"devices {{ {choice}{_NO_HINTS} }}"
+
+
+def _refusing(wwids: Iterable[str]) -> list[str]:
+    # brackets: a backslash would have to pass LVM's own quotes first
+    return [_quoted(f"r|^{BY_ID}{wwid.replace('.', '[.]')}$|") for wwid in sorted(wwids) if _PLAIN.fullmatch(wwid)]
+
+
+def _quoted(pattern: str) -> str:
+    return f'"{pattern}"'
+
+
 _READ_SECONDS: Final = 15.0
 _CHANGE_SECONDS: Final = 30.0
+#: With less, nothing is begun.
+_LEAST_SECONDS: Final = 1.0
 _ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": SEARCH_PATH, "LVM_SUPPRESS_FD_WARNINGS": "1"}
 _ABSENT: Final = re.compile(r"[Nn]ot found|Failed to find")
 #: What Proxmox VE gives the metadata of a group.
 _METADATA: Final = "250k"
-_FIRST_BYTES: Final = 1024 * 1024
+
+
+class _Name(Struct):
+    vg_name: str
+
+
+class _Names(Struct):
+    vg: tuple[_Name, ...] = ()
+
+
+class _Groups(Struct):
+    report: tuple[_Names, ...]
 
 
 class LVM:
-    """The LVM of this node, on all maps but those of the LUNs `avoided`. `run` runs programs.
+    """The LVM of this node, on all maps but those of the LUNs `avoided`.
 
-    All raise CannotTell where LVM cannot be run or understood, Refused with its own words where it does not do it.
+    `run` runs what reads, `change` what changes something. All raise CannotTell where LVM cannot be run or understood,
+    StillRunning where it goes on after its deadline, Refused with its own words where it does not do it.
     """
 
-    def __init__(self, run: Runner = program.ended, *, avoided: Collection[str] = ()) -> None:
+    def __init__(
+        self, run: Runner = program.ended, change: Runner = program.patient, *, avoided: Collection[str] = ()
+    ) -> None:
         self._run = run
+        self._run_change = change
         self._config = config(avoided, _NO_HINTS)
+        self._everywhere = everywhere(avoided)
         # vgcreate reads no hints, and lets the node's own LVM commands forget theirs
         self._making = config(avoided)
 
     def avoiding(self, wwids: Iterable[str]) -> LVM:
         """Return an LVM that does not look at the maps of these LUNs."""
-        return LVM(self._run, avoided=frozenset(wwids))
+        return LVM(self._run, self._run_change, avoided=frozenset(wwids))
 
     async def disks(self, wwid: str | None = None) -> tuple[Disk, ...]:
         """Return the physical volumes on maps, or on the map of one LUN: none, if LVM has nothing there."""
@@ -103,11 +140,18 @@ class LVM:
 
     async def _refuse_name_in_use(self, name: str) -> None:
         """Look at all disks of the node, not only at maps: two groups of one name are trouble everywhere."""
-        everywhere = f"devices {{ {_NO_HINTS} }}"
-        done = await self._ended(
-            "vgs", "--reportformat", "json", "--config", everywhere, "-o", "vg_name", seconds=_READ_SECONDS
-        )
-        if re.search(rf'"vg_name":"{re.escape(name)}"', done.out):
+        done = await run_tool(
+            self._run, "lvm", "vgs", "--reportformat", "json", "--config", self._everywhere, "-o", "vg_name",
+            seconds=_READ_SECONDS,
+        )  # fmt: skip
+        names = _group_names(done.out)
+        # it also fails where a group is not whole, and tells of that and all others
+        if names is None or (done.code != 0 and not names):
+            raise CannotTell(
+                f"LVM cannot tell whether the name {name} is free, nothing was changed: `vgs` ended with {done.code},"
+                f" saying: {done.said}"
+            )
+        if name in names:
             raise Busy(f"there is a volume group {name} on this node already (`vgs`); choose another name")
 
     async def create_volume(self, group: str, name: str, size: int, tags: tuple[str, ...] = ()) -> LogicalVolume:
@@ -115,12 +159,14 @@ class LVM:
         if any(volume.name == name for volume in await self.volumes(group)):
             raise Busy(f"there is a volume {name} in group {group} already; choose another name, or free it")
         more = [word for tag in tags for word in ("--addtag", tag)]
-        await self._change(
-            "lvcreate", "--yes", "-aey", "-Wy", "-Zy", "--setautoactivation", "n", *more,
-            "--size", f"{size}b", "--name", name, group,
-        )  # fmt: skip
-        await self._change("lvchange", "-an", f"{group}/{name}")
-        return await self.volume(group, name)
+        with _leaving(f"volume {group}/{name} may have been made: `pathfleet storage free` removes it", CannotTell):
+            await self._change(
+                "lvcreate", "--yes", "-aey", "-Wy", "-Zy", "--setautoactivation", "n", *more,
+                "--size", f"{size}b", "--name", name, group,
+            )  # fmt: skip
+        with _leaving(f"volume {group}/{name} is made, and may be active here: `pathfleet storage free` removes it"):
+            await self._change("lvchange", "-an", f"{group}/{name}")
+            return await self.volume(group, name)
 
     async def resize_volume(self, group: str, name: str, size: int) -> LogicalVolume:
         """Let a volume grow to at least `size` bytes; it never shrinks."""
@@ -162,9 +208,9 @@ class LVM:
         await self._change("pvresize", volumes.map_path(wwid))
 
     async def _report(self, command: str, fields: str, *arguments: str) -> str:
-        done = await self._ended(
-            command, "--reportformat", "json", "--units", "b", "--nosuffix", "--config", self._config,
-            "-o", fields, *arguments, seconds=_READ_SECONDS,
+        done = await run_tool(
+            self._run, "lvm", command, "--reportformat", "json", "--units", "b", "--nosuffix",
+            "--config", self._config, "-o", fields, *arguments, seconds=_READ_SECONDS,
         )  # fmt: skip
         if done.code != 0:
             if _ABSENT.search(done.complaint) and arguments:
@@ -173,55 +219,48 @@ class LVM:
         return done.out
 
     async def _change(self, command: str, *arguments: str, over: str | None = None) -> None:
-        done = await self._ended(command, "--config", over or self._config, *arguments, seconds=_CHANGE_SECONDS)
+        done = await run_tool(
+            self._run_change, "lvm", command, "--config", over or self._config, *arguments, seconds=_CHANGE_SECONDS
+        )
         if done.code != 0:
             raise Refused(f"LVM does not do it: `{command}` ended with {done.code}, saying: {done.said}")
 
-    async def _ended(self, command: str, *arguments: str, seconds: float) -> Ended:
-        return await run_tool(self._run, "lvm", command, *arguments, seconds=seconds)
+
+@contextmanager
+def _leaving(remark: str, kind: type[PathfleetError] = PathfleetError) -> Iterator[None]:
+    """Let an error of this kind say what it leaves behind."""
+    try:
+        yield
+    except StillRunning as error:
+        raise StillRunning(f"{error}; {remark}", error.end) from error
+    except kind as error:
+        raise CannotTell(f"{error}; {remark}") from error
 
 
 async def run_tool(run: Runner, name: str, *arguments: str, seconds: float) -> Ended:
-    """Run a program of the system in a clean environment. Raises CannotTell where it cannot be run, or hangs."""
+    """Run a program of the system in a clean environment, within what the task has left of its time.
+
+    Raises CannotTell where it cannot be run, or hangs.
+    """
+    what = f"{name} {arguments[0] if arguments else ''}".rstrip()
+    if (left := budget.left(seconds)) < min(seconds, _LEAST_SECONDS):
+        raise CannotTell(f"`{what}` did not begin, since the time of the whole task is over; try again")
     try:
-        return await run(name, *arguments, deadline_seconds=seconds, environment=_ENVIRONMENT)
+        return await run(name, *arguments, deadline_seconds=left, environment=_ENVIRONMENT)
+    except StillRunning as error:
+        raise StillRunning(
+            f"`{what}` still runs, since the LUN does not answer; it ends when that does", error.end
+        ) from error
     except NotDone as error:
-        what = f"{name} {arguments[0] if arguments else ''}".rstrip()
         raise CannotTell(f"`{what}`: {error}; is it installed, and does the LUN answer?") from error
 
 
-async def data_on(device: Path, *, run: Runner = program.ended, first: int = _FIRST_BYTES) -> str | None:
-    """Return what is on a block device, None if it is empty as far as anybody can tell. Raises CannotTell.
-
-    Looked for: partition tables and every signature that blkid(8) and wipefs(8) know, and any byte in the first MiB.
-    """
-    probed = await run_tool(run, "blkid", "--probe", "--output", "export", str(device), seconds=_READ_SECONDS)
-    if probed.code == 8:
-        return "signatures of more than one kind (`wipefs` lists them)"
-    if probed.code not in (0, 2):
-        raise CannotTell(f"`blkid --probe {device}` ended with {probed.code}, saying: {probed.said}")
-    words = dict(line.partition("=")[::2] for line in probed.out.splitlines())
-    if found := words.get("TYPE") or words.get("PTTYPE"):
-        return f"{'a partition table' if 'TYPE' not in words else 'a signature'} ({found[:40]})"
-    wiped = await run_tool(
-        run, "wipefs", "--no-act", "--noheadings", "--parsable", "--output", "TYPE", str(device), seconds=_READ_SECONDS
-    )
-    if wiped.code != 0:
-        raise CannotTell(f"`wipefs --no-act {device}` ended with {wiped.code}, saying: {wiped.said}")
-    if types := wiped.out.split():
-        return f"a signature ({types[0][:40]})"
-    return None if await _is_zero(device, first) else "data without a signature in its first MiB"
-
-
-async def _is_zero(device: Path, length: int) -> bool:
-    def look() -> bool:
-        with device.open("rb", buffering=0) as file:
-            return not any(file.read(length) or b"")
-
+def _group_names(text: str) -> frozenset[str] | None:
     try:
-        return await asyncio.to_thread(look)
-    except OSError as error:
-        raise CannotTell(f"{device} cannot be read: {error.strerror}") from error
+        parts = msgspec.json.decode(text, type=_Groups).report
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    return frozenset(row.vg_name for part in parts for row in part.vg)
 
 
 def _no_group(name: str) -> str:

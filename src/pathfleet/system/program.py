@@ -1,19 +1,28 @@
-"""Run a program to its end, within a deadline; what it complained of is the error."""
+"""Run a program to its end, within a deadline; what it complained of is the error.
+
+One that only reads is ended at its deadline. One that changes devices is told to end and no more: LVM that is killed
+between suspending a device and resuming it leaves whoever uses that device hanging.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import subprocess
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from pathfleet.errors import PathfleetError, StoreError
+from pathfleet.errors import CannotTell, PathfleetError, StoreError
+from pathfleet.system.waiting import begun
 
 _SAID_LIMIT: Final = 300
 _KILL_SECONDS: Final = 0.5
+#: What takes SIGTERM at all has ended after this.
+_END_SECONDS: Final = 1.0
 
 
 class Ended(Struct, frozen=True):
@@ -33,6 +42,14 @@ class NotDone(PathfleetError):
     """A program could not be run, or was not done in time."""
 
     code = "not-done"
+
+
+class StillRunning(CannotTell):
+    """A program that changes something was told to end at its deadline and does not; `end` is done when it has."""
+
+    def __init__(self, reason: str, end: asyncio.Future[Any]) -> None:
+        super().__init__(reason)
+        self.end = end
 
 
 class Runner(Protocol):
@@ -68,6 +85,37 @@ async def ended(
     finally:
         await _end(process)
     return Ended(process.returncode or 0, out.decode(errors="replace"), complaint.decode(errors="replace"))
+
+
+async def patient(
+    program: str, *arguments: str, deadline_seconds: float, environment: Mapping[str, str] | None = None
+) -> Ended:
+    """Run what changes something, without a shell and without input; it is never killed, also not when this ends.
+
+    Raises NotDone where it did not begin or ended without being done, StillRunning where it goes on.
+    """
+    name = f"`{' '.join((program, *arguments))}`"
+    try:
+        # not asyncio's, which kills what it has started when its loop is closed
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - waited for in a thread, without a shell
+            (program, *arguments), stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment
+        )
+    except OSError as error:
+        raise NotDone(f"cannot run {name}: {error.strerror}") from error
+    end = begun(process.communicate)
+    done, _ = await asyncio.wait((end,), timeout=deadline_seconds)
+    if not done:
+        process.terminate()
+        done, _ = await asyncio.wait((end,), timeout=_END_SECONDS)
+    if not done:
+        raise StillRunning(
+            f"{name} still runs after {deadline_seconds:g} s, since the LUN does not answer; it ends when that does",
+            end,
+        )
+    if process.returncode == -signal.SIGTERM:
+        raise NotDone(f"{name} was not done within {deadline_seconds:g} s, and was ended")
+    out, complaint = end.result()
+    return Ended(process.returncode, out.decode(errors="replace"), complaint.decode(errors="replace"))
 
 
 async def run(

@@ -337,6 +337,7 @@ export const texts = {
     muted: (count: number) => (count === 1 ? "1 muted finding" : `${count} muted findings`),
   },
   storage: {
+    onlyGrow: "An operator lets things grow; the rest is for an admin.",
     title: "Storage",
     asOn: "As seen on",
     unread: "The storages cannot be read",
