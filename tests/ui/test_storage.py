@@ -151,6 +151,7 @@ async def test_what_is_overwritten_first_is_freed_by_the_command(page: Page, her
 
 
 async def test_a_storage_is_made_on_a_lun_that_is_allowed_and_free(page: Page, here: Site, san: San) -> None:
+    san.hosts["pve1"].active.clear()  # the fakes know one LUN, by whatever name they are asked for it
     await as_admin(page, here)
     await page.get_by_role("button", name="New storage").click()
     await page.get_by_label("Name", exact=True).fill("fresh")
