@@ -123,10 +123,10 @@ async def test_a_dry_run_of_a_lun_that_nobody_has_says_so(tmp_path: Path) -> Non
     assert outlook["against"] == [f"no node has a map of LUN {WWID}"]
 
 
-@pytest.mark.parametrize("path", [GROW, RETIRE])
-async def test_only_an_admin_may(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(("path", "role"), [(GROW, Role.AUDITOR), (RETIRE, Role.OPERATOR)])
+async def test_only_an_operator_grows_and_only_an_admin_retires(tmp_path: Path, path: str, role: Role) -> None:
     san = San()
-    async with served(tmp_path, san, Role.OPERATOR) as here:
+    async with served(tmp_path, san, role) as here:
         assert (await here.client.post(path, json={"dry-run": True})).status_code == 403
     assert san.told == []
 

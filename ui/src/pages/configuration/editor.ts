@@ -2,7 +2,7 @@
  * The editor of the overrides. It lives in a shadow root, as its styles are made by script, which the page's policy
  * takes from there alone.
  */
-import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap, indentWithTab, isolateHistory } from "@codemirror/commands";
 import { HighlightStyle, StreamLanguage, bracketMatching, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { lintGutter, lintKeymap, linter, type Diagnostic } from "@codemirror/lint";
 import { Compartment, EditorState, type Text } from "@codemirror/state";
@@ -119,7 +119,10 @@ export function editor({ host, text, label, writable, changed, lint }: Wanted): 
   });
   return {
     replace(next) {
-      if (next !== view.state.doc.toString()) view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: next } });
+      if (next === view.state.doc.toString()) return;
+      const changes = { from: 0, to: view.state.doc.length, insert: next };
+      // a step of its own: undoing it brings back what was typed just before, and not what was there before that
+      view.dispatch({ changes, annotations: isolateHistory.of("full") });
     },
     go(line, column) {
       view.dispatch({ selection: { anchor: place(view.state.doc, line, column) }, scrollIntoView: true });
