@@ -34,7 +34,8 @@ def parses(reply: bytes) -> bool:
 
 
 def test_the_daemon_runs_once_the_machine_is_up(machine: Machine) -> None:
-    assert machine.run("systemctl is-active multipathd").stdout == b"active\n"
+    # what an earlier test let it read anew may still be under way: `reloading` until then
+    wait_until(lambda: machine.run("systemctl is-active multipathd", check=False).stdout == b"active\n")
 
 
 def test_every_lun_is_a_map_with_two_paths_under_its_foretold_wwid(machine: Machine) -> None:
