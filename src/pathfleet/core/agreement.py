@@ -45,9 +45,9 @@ def told(wwid: str, nodes: Iterable[str], columns: Mapping[str, Column]) -> Told
         detail = column.said.details.get(wwid)
         if detail and detail.name:
             answers.names.setdefault(detail.name, []).append(node)
-        array = column.array_of(wwid)
-        if array:
-            answers.arrays.setdefault(array, []).append(node)
+        # the first that says so will do: a LUN comes from one array, and there are 64,000 cells to ask
+        if not answers.arrays and (array := column.array_of(wwid)):
+            answers.arrays[array] = [node]
     return Told(
         sure.names or doubted.names,
         sure.sizes or doubted.sizes,
