@@ -428,7 +428,7 @@ async def _refused(host: Host, file: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             "/usr/bin/python3", "-c", program, str(file), stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 20)
+        said, _ = await asyncio.wait_for(process.communicate(), 30)
     answer = msgspec.json.decode(said, type=Reply)
     assert answer.error is not None
     assert "user 65534 may not ask" in answer.error.message
@@ -459,7 +459,7 @@ async def test_what_is_no_task_is_answered_as_such(host: Host, tmp_path: Path) -
         reader, writer = await asyncio.open_unix_connection(str(file))
         writer.write(b"x" * 70_000)
         writer.write_eof()
-        answer = msgspec.json.decode(await asyncio.wait_for(reader.read(), 10), type=Reply)
+        answer = msgspec.json.decode(await asyncio.wait_for(reader.read(), 30), type=Reply)
         writer.close()
     assert answer.error is not None
     assert answer.error.code == Malformed.code

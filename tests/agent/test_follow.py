@@ -73,7 +73,7 @@ class Cluster:
         return {node: applied.decode(said[applied.KEY]) for node, said in values.items() if applied.KEY in said}
 
     async def all_say(self, digest: str | None) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 said = await self.said()
                 if len(said) == len(self.hosts) and all((s.digest, s.error) == (digest, None) for s in said.values()):
@@ -81,7 +81,7 @@ class Cluster:
                 await asyncio.sleep(0.02)
 
     async def errors(self, count: int) -> dict[str, str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 found = {node: said.error for node, said in (await self.said()).items() if said.error}
                 if len(found) == count:

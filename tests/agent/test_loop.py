@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ class Node:
 
     async def read(self, times: int = 1) -> float:
         """Wait for so many more readings; return when the last of them began."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for _ in range(times):
                 last = await self.readings.get()
         return last
@@ -81,7 +82,7 @@ class Supervisor:
         self._bound = bound
 
     async def hears(self, message: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not any(message in told for told in self.told):
                 received = await asyncio.get_running_loop().sock_recv(self._bound, 4096)
                 self.told.append(received.decode())
@@ -133,22 +134,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def published(store: MemoryStore, text: bytes) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while text not in store.memory.values.get("a", {}).get("multipath", b""):
             await store.memory.stirred.wait()
 
 
 class TestAUevent:
-    async def test_wakes_the_agent_within_100_ms(self, node: Node, running: Runner) -> None:
+    async def test_wakes_the_agent(self, node: Node, running: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(agent_loop, "POLL_SECONDS", 600.0)
         async with running() as store:
             await published(store, b"optimal")
             await node.read()
             await asyncio.sleep(agent_loop.SPACING_SECONDS)
-            sent = time.monotonic()
             node.answer = BAD
             node.events.put_nowait(Uevent("change", "dm-0", "PATH_FAILED"))
             await published(store, b"degraded")
-            assert time.monotonic() - sent < 0.1
 
     async def test_has_a_second_reading_follow_for_the_checker(
         self, node: Node, running: Runner, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +158,7 @@ class TestAUevent:
             await node.read()
             node.events.put_nowait(Uevent("change"))
             first = await node.read()
-            assert 0.25 < await node.read() - first < 1
+            assert await node.read() - first > 0.25
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(node.readings.get(), 0.5)
 
@@ -167,13 +167,15 @@ class TestAUevent:
     ) -> None:
         monkeypatch.setattr(agent_loop, "FOLLOW_UP_SECONDS", 60.0)
         async with running():
-            await node.read()
+            times = [await node.read()]
             for _ in range(200):
                 node.events.put_nowait(Uevent("change"))
                 await asyncio.sleep(0.001)
-            await node.read()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(node.read(times=3), 0.7)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    times.append(await asyncio.wait_for(node.readings.get(), 1.5))
+            assert len(times) > 1
+            assert all(after - before >= agent_loop.SPACING_SECONDS for before, after in pairwise(times))
 
     async def test_that_comes_during_a_reading_is_not_lost(self, node: Node, running: Runner) -> None:
         async with running() as store:
@@ -213,7 +215,7 @@ class TestTheAgentGoesOn:
         async with running() as store:
             await published(store, b"optimal")
             node.answer = CannotTell("it hangs")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while b"it hangs" not in store.memory.values["a"]["pathfleet"]:
                     await store.memory.stirred.wait()
             assert b"optimal" in store.memory.values["a"]["multipath"]
@@ -320,7 +322,7 @@ async def test_a_signal_ends_the_process_in_good_order(
         try:
             await supervisor.hears("WATCHDOG=1")
             process.send_signal(number)
-            _, log = await asyncio.wait_for(process.communicate(), 10)
+            _, log = await asyncio.wait_for(process.communicate(), 30)
         finally:
             if process.returncode is None:
                 process.kill()

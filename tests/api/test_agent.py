@@ -43,7 +43,7 @@ async def agent(directory: Path, **settings: str) -> AsyncIterator[Process]:
         assert process.returncode is None
     finally:
         process.terminate()
-        await asyncio.wait_for(process.communicate(), 20)
+        await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0
 
 
@@ -81,7 +81,7 @@ async def test_a_port_that_is_taken_keeps_nobody_from_publishing(tmp_path: Path)
             assert process.stderr is not None
             log = b""
             while b"set another port" not in log:
-                log += await asyncio.wait_for(process.stderr.readline(), 20)
+                log += await asyncio.wait_for(process.stderr.readline(), 30)
             assert f"task=api error=api-listen = {taken}".encode() in log
             async with SQLiteStore(tmp_path / "cluster.db") as store:
                 await until_said(store)
@@ -89,7 +89,7 @@ async def test_a_port_that_is_taken_keeps_nobody_from_publishing(tmp_path: Path)
 
 async def until_said(store: SQLiteStore) -> None:
     """Wait until the node has published what it is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for _ in store.changes():
             if node.KEY in await store.values("n1"):
                 return

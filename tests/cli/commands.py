@@ -50,7 +50,7 @@ async def spawn(*arguments: str, stdin: bytes = b"", **environment: str) -> Ran:
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(process.communicate(stdin), 20)
+        out, err = await asyncio.wait_for(process.communicate(stdin), 30)
     finally:
         if process.returncode is None:
             process.kill()

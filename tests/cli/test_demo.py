@@ -23,7 +23,7 @@ async def started(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             assert (await process.stdout.readline()).startswith(b"A simulated cluster runs: ")
             yield process, process.stdout
     finally:

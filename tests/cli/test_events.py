@@ -140,7 +140,7 @@ async def of_a_cell(process: asyncio.subprocess.Process) -> dict[str, Any]:
     """Return the next event that is one of a cell."""
     assert process.stdout is not None
     while True:
-        found: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+        found: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
         if found["kind"] == "cell":
             return found
 
@@ -158,7 +158,7 @@ async def test_what_is_wrong_is_told_and_then_each_change_until_ctrl_c(tmp_path:
                 "degraded", "optimal", "optimal",
             )  # fmt: skip
             process.send_signal(signal.SIGINT)
-            out, err = await asyncio.wait_for(process.communicate(), 10)
+            out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (0, b"")
     assert b"Traceback" not in out
 
@@ -177,7 +177,7 @@ async def test_since_now_leaves_out_what_is_wrong_already(tmp_path: Path) -> Non
                     break
             assert (await seen)["before"] is not None
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.communicate(), 10)
+            await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0
 
 
@@ -193,7 +193,7 @@ async def test_nobody_reading_on_is_no_crash(tmp_path: Path) -> None:
             stdout=writer, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         os.close(writer)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (141, b"")
 
 
@@ -220,7 +220,7 @@ class TestFollowing:
 
             async def until(text: str) -> None:
                 nonlocal shown_text
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while text not in shown_text:
                         await asyncio.sleep(0.05)
                         shown_text += capsys.readouterr().out

@@ -82,7 +82,7 @@ async def test_run_lets_the_steps_of_a_file_happen(tmp_path: Path, lab: Demo) ->
     ran = await ask(tmp_path, "run", str(script))
     assert ran.code == 0
     assert ran.out.startswith(f"the steps of {script} happen from now on")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not lab.san.applied:  # noqa: ASYNC110 - a plain value of the lab
             await asyncio.sleep(0.005)
     assert lab.san.applied == [Applied("break", "switch-a")]
@@ -175,7 +175,7 @@ async def imported(lab: Demo, *arguments: str) -> Ran:
 
 
 async def both_reported(tmp_path: Path) -> None:
-    async with SQLiteStore(tmp_path / "store/cluster.db", node="test") as store, asyncio.timeout(5):
+    async with SQLiteStore(tmp_path / "store/cluster.db", node="test") as store, asyncio.timeout(30):
         async for _ in store.changes():
             if sum("multipath" in values for values in (await store.all_values()).values()) == 2:
                 return

@@ -132,5 +132,5 @@ async def test_nobody_reading_on_is_no_crash() -> None:
         )
     finally:
         os.close(writer)
-    _, err = await asyncio.wait_for(process.communicate(), 20)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (141, b"")

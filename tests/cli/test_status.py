@@ -163,7 +163,7 @@ class TestWatch:
                 await until(process.stdout, "2 LUNs: 1 failed, 1 optimal; ")
                 process.send_signal(signal.SIGINT)
                 await process.stdout.read()
-                assert await asyncio.wait_for(process.wait(), 10) == 0
+                assert await asyncio.wait_for(process.wait(), 30) == 0
                 assert await process.stderr.read() == b""
 
     async def test_redraws_in_place_on_a_terminal(self, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ class TestWatch:
                 seen = await asyncio.to_thread(read_until, controller, "Ctrl-C ends")
                 seen += await asyncio.to_thread(read_until, controller, "Ctrl-C ends")
                 process.send_signal(signal.SIGINT)
-                assert await asyncio.wait_for(process.wait(), 10) == 0
+                assert await asyncio.wait_for(process.wait(), 30) == 0
             finally:
                 if process.returncode is None:
                     process.kill()

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import stat
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from inspect import isawaitable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pathfleet.agent import loop as agent_loop
 from pathfleet.agent.collect import Collector
 from pathfleet.core import node as node_value
 from pathfleet.core import report
@@ -240,12 +240,13 @@ def paths_of(row: dict[str, list[dict[str, list[dict[str, str]]]]]) -> list[dict
 # what happens to the hosts is reported
 
 
-async def test_a_broken_switch_is_reported_by_every_host_within_seconds_and_a_mended_one_too(tmp_path: Path) -> None:
+async def test_a_broken_switch_wakes_every_host_and_so_does_a_mended_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_loop, "POLL_SECONDS", 600.0)
     async with running(tmp_path, san_file.ready()["demo"]) as demo:
-        began = time.monotonic()
         inflict(demo.san, "break", "switch-a")
         await until_all(demo, tmp_path, "degraded")
-        assert time.monotonic() - began < 8  # woken by uevents: the poll would take up to ten
         demo.san.clock.speed = 100  # the paths come back at their next check
         relieve(demo.san, "break", "switch-a")
         await until_all(demo, tmp_path, "optimal")

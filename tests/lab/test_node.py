@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
 
+from pathfleet.agent import loop as agent_loop
 from pathfleet.agent.collect import Collector
 from pathfleet.agent.loop import Agent
 from pathfleet.core import report
@@ -93,7 +93,8 @@ async def test_the_real_collector_finds_sizes_ports_and_what_multipathd_does_not
     assert {(v.health.value, v.active, v.unmanaged) for v in snapshot.verdicts} == {("optimal", 4, True)}
 
 
-async def test_the_real_agent_publishes_a_broken_switch_within_a_second(tmp_path: Path) -> None:
+async def test_a_broken_switch_wakes_the_real_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_loop, "POLL_SECONDS", 600.0)
     lab = San(
         san_file.load(SMALL),
         sockets=lambda host: str(tmp_path / f"{host}.socket"),
@@ -107,9 +108,7 @@ async def test_the_real_agent_publishes_a_broken_switch_within_a_second(tmp_path
         try:
             await _until(reader, {("optimal", 4)})
             inflict(lab, "break", "switch-a")
-            began = time.monotonic()
             await _until(reader, {("degraded", 3)})
-            assert time.monotonic() - began < 1
             relieve(lab, "break", "switch-a")
         finally:
             running.cancel()
@@ -117,7 +116,7 @@ async def test_the_real_agent_publishes_a_broken_switch_within_a_second(tmp_path
 
 
 async def _until(store: Store, states: set[tuple[str, int]]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             published = report.decode(await store.values("pve1"))
             if published and {(m.state, m.paths_active) for m in published.maps.values()} == states:

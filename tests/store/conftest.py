@@ -90,7 +90,7 @@ async def reader(opened: Opener, a: Store) -> Store:
     return await opened(None)
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], within_seconds: float = 10.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[bool]], within_seconds: float = 30.0) -> None:
     """Wait until `holds` says so, with a deadline."""
     async with asyncio.timeout(within_seconds):
         while not await holds():  # noqa: ASYNC110 - what is waited for is in the engine

@@ -34,6 +34,7 @@ from pathfleet.store import VALUE_LIMIT, Change, Member, Members, open_store
 from pathfleet.store import libqb as ipc
 from pathfleet.store.libqb import Connection
 from pathfleet.store.pmxcfs import PmxcfsStore
+from tests.patience import BUSY_SECONDS
 from tests.replies import group, map_, path, reply
 from tests.store.conftest import eventually, require_libqb
 from tests.store.pmxcfs_cluster import ROOT, Pmxcfs
@@ -237,7 +238,7 @@ class TestConnection:
             started = time.monotonic()
             with pytest.raises(StoreUnavailable, match=r"does not answer.*systemctl restart"):
                 await call()
-            assert DEADLINE * 0.8 < time.monotonic() - started < DEADLINE + 0.2
+            assert DEADLINE * 0.8 < time.monotonic() - started < DEADLINE + BUSY_SECONDS
         with pytest.raises(StoreUnavailable, match="does not answer"):
             await PmxcfsStore(pve.mount, service=pve.service("a"), deadline_seconds=0.2).__aenter__()
         pve.servers["a"].thaw()
@@ -250,7 +251,7 @@ class TestConnection:
         pve.servers["a"].freeze()
         started = time.monotonic()
         outcomes = await asyncio.gather(*(a.members() for _ in range(20)), return_exceptions=True)
-        assert time.monotonic() - started < DEADLINE + 0.5
+        assert time.monotonic() - started < DEADLINE + BUSY_SECONDS
         assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
 
     async def test_one_that_was_dropped_is_made_again_unnoticed_and_soon(self, pve: Pmxcfs, a: PmxcfsStore) -> None:
@@ -638,7 +639,7 @@ class TestFiles:
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="no answer"):
                     await a.read("multipath.cfg")
-            assert time.monotonic() - started < 2 * DEADLINE + 1
+            assert time.monotonic() - started < 2 * DEADLINE + BUSY_SECONDS
             await a.put("multipath", b"x")
         finally:
             os.close(os.open(pve.mount / "multipath.cfg", os.O_WRONLY))
@@ -684,7 +685,7 @@ class TestLock:
             assert [path.name for path in (pve.mount / "priv" / "lock").iterdir()] == ["file-priv_storage_cfg"]
 
 
-async def changed(changes: AsyncIterator[Change], within_seconds: float = 3.0) -> Change:
+async def changed(changes: AsyncIterator[Change], within_seconds: float = 30.0) -> Change:
     return await asyncio.wait_for(anext(changes), within_seconds)
 
 

@@ -10,6 +10,7 @@ import pytest
 from pathfleet.core.dmstatus import KernelPath
 from pathfleet.errors import CannotTell
 from pathfleet.system.devicemapper import kernel_paths
+from tests.patience import BUSY_SECONDS
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ async def test_a_dmsetup_that_hangs_is_ended_at_the_deadline(dmsetup: Path) -> N
     began = time.monotonic()
     with pytest.raises(CannotTell, match=r"was not done within 1 s") as caught:
         await kernel_paths(search_path=search, deadline_seconds=1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < BUSY_SECONDS
     assert caught.value.passing
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
@@ -63,7 +64,7 @@ async def test_a_cancelled_reading_leaves_no_process(dmsetup: Path) -> None:
     os.mkfifo(fifo)
     search = write(dmsetup, f"echo $$ > {fifo}; exec /bin/sleep 60")
     reading = asyncio.create_task(kernel_paths(search_path=search, deadline_seconds=30))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         pid = int(await asyncio.to_thread(fifo.read_text))
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):

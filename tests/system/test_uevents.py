@@ -157,7 +157,7 @@ class Network:
         self.sender = sender
 
     async def next(self) -> Uevent:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await self.uevents.next()
 
     @property
