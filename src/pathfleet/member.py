@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -18,13 +19,14 @@ from pathfleet.cluster.access import Access, new_secret
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer, answer_of
 from pathfleet.core.drift import Effective
-from pathfleet.core.facts import NodeFacts
+from pathfleet.core.facts import Disk, NodeFacts
 from pathfleet.core.health import Facts
 from pathfleet.core.node import Daemon
 from pathfleet.core.work import Examine
 from pathfleet.errors import PathfleetError, Unreachable
 from pathfleet.settings import Settings
 from pathfleet.store import open_store
+from pathfleet.system import examine_disks
 from pathfleet.system.examine import examine
 from pathfleet.system.executor import Executor
 from pathfleet.system.multipathd import Multipathd
@@ -51,7 +53,16 @@ class Member:
         self._settings = settings
         self._executor = Executor(Path(settings.executor_socket))
         service = Service(
-            settings.node, store, live, self._maps, access, peers, self._executor, self._examine, self._effective
+            settings.node,
+            store,
+            live,
+            self._maps,
+            access,
+            peers,
+            self._executor,
+            self._examine,
+            self._effective,
+            self._disks,
         )
         self._server = Server(settings, service, secret, operations)
         self.agent = Agent(
@@ -80,6 +91,10 @@ class Member:
     async def _effective(self) -> Effective:
         """Ask this node's multipathd what it goes by."""
         return await drift.effective(Multipathd(self._settings.multipathd_socket))
+
+    async def _disks(self) -> tuple[Disk, ...]:
+        """Look which disks this node has."""
+        return await asyncio.to_thread(examine_disks.of_luns, Path(self._settings.sysfs))
 
     def _maps(self) -> Answer:
         """Return what the node's agent found last."""

@@ -26,7 +26,7 @@ from pathfleet.cluster.live import Live
 from pathfleet.core import maps, node, wire
 from pathfleet.core.answer import Answer, answer_of
 from pathfleet.core.drift import Effective
-from pathfleet.core.facts import NodeFacts
+from pathfleet.core.facts import Disk, NodeFacts
 from pathfleet.core.health import Facts, judge
 from pathfleet.core.node import Daemon, NodeInfo, Versions
 from pathfleet.errors import NotRunning
@@ -164,11 +164,13 @@ async def site(
     executor: Path | None = None,
     facts: NodeFacts | None = None,
     in_force: Effective | None = None,
+    disks: tuple[Disk, ...] = (),
     **settings: Any,
 ) -> AsyncIterator[Site]:
     """Serve the API of node `name` on loopback and on a socket in `directory`; `settings` are further ones.
 
-    `executor` is its executor's socket, `facts` what it finds on itself, `in_force` what its multipathd goes by.
+    `executor` is its executor's socket, `facts` what it finds on itself, `in_force` what its multipathd goes by,
+    `disks` the ones it has.
     """
     memory = memory or Memory()
     for speaker, speech in (speeches or {}).items():
@@ -186,13 +188,16 @@ async def site(
         async def examine() -> NodeFacts:
             return facts or NodeFacts(name, int(time.time()), Daemon.RUNNING)
 
+        async def of_luns() -> tuple[Disk, ...]:
+            return disks
+
         async def effective() -> Effective:
             if in_force is None:
                 raise NotRunning("nobody listens")
             return in_force
 
         hands = Executor(executor or Path(where, "no-executor"))
-        service = Service(name, store, live, lambda: this[0].found, access, peers, hands, examine, effective)
+        service = Service(name, store, live, lambda: this[0].found, access, peers, hands, examine, effective, of_luns)
         server = Server(current, service, secret, operations)
         tokens = {role: await access.add(f"{role.value}-{name}", role) for role in Role}
         this.append(Site(current, store, service, server, tokens, found))

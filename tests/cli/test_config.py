@@ -233,20 +233,30 @@ async def test_at_once_is_written_for_the_nodes(cluster: Cluster) -> None:
 async def test_luns_are_listed_with_those_that_are_seen_and_not_allowed(cluster: Cluster) -> None:
     async with cluster.store("b") as store:
         await store.put(report.KEY, report.plain({OTHER: MapReport("optimal", 2, 2)}, int(time.time())))
+        await store.alive()
+    async with cluster.store("a") as store:
+        await store.alive()
     disk = cluster.directory / "sys/block/sda/device"
     disk.mkdir(parents=True)
     (disk / "wwid").write_text(f"naa.{LUN[1:]}\n")
     ran = await cluster.run_beside("lun", "list", "-o", "json")
-    assert json.loads(ran.out) == [
-        {"wwid": LUN, "allowed": True, "alias": "db", "maps-on": [], "storages": [], "disks-here": ["sda"]},
-        {"wwid": OTHER, "allowed": False, "alias": None, "maps-on": ["b"], "storages": [], "disks-here": []},
+    said = json.loads(ran.out)
+    assert [(row["wwid"], row["allowed"], row["alias"], row["nodes"]) for row in said["luns"]] == [
+        (LUN, True, "db", {"a": {"map": False, "disks": ["sda"], "holds": []}}),
+        (OTHER, False, None, {"b": {"map": True, "disks": None, "holds": []}}),
     ]
+    assert list(said["silent"]) == ["b"]
+    ran = await cluster.run_beside("lun", "list")
+    assert "? on b" in ran.out
+    assert "1 on a" in ran.out
+    assert "the disks of b are not known: no agent" in ran.err
 
 
-def test_disks_that_nobody_can_tell_of_are_not_shown_as_none(cluster: Cluster) -> None:
-    ran = cluster.run("lun", "list")
-    assert "this node's disks are not known" in ran.err
-    assert ran.out.splitlines()[1].split()[-1] == "?"
+async def test_disks_that_nobody_can_tell_of_are_not_shown_as_none(cluster: Cluster) -> None:
+    async with cluster.store("a") as store:
+        await store.alive()
+    ran = await cluster.run_beside("lun", "list")
+    assert "warning: the disks of a are not known" in ran.err
 
 
 TEXT = 'blacklist {\n\tdevnode "^sda$"\n}\n'

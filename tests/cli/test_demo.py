@@ -36,7 +36,7 @@ async def test_it_says_what_to_look_at_and_what_to_break_and_ends_by_itself(tmp_
     ran = await spawn("demo", "--directory", f"{tmp_path}/my lab", "--seconds", "0.1")
     assert (ran.code, ran.err) == (0, "")
     lines = [line.strip() for line in ran.out.splitlines()]
-    assert lines[0] == "A simulated cluster runs: 4 hosts, 2 switches, 12 LUNs. Ctrl-C ends it."
+    assert lines[0] == "A simulated cluster runs: 4 hosts, 2 switches, 13 LUNs. Ctrl-C ends it."
     assert f"export PATHFLEET_CONFIG='{tmp_path}/my lab/pve1.toml'" in lines
     assert f"pathfleet lab break switch-a --directory '{tmp_path}/my lab'" in lines
     assert f"pathfleet lab mend --all --directory '{tmp_path}/my lab'" in lines

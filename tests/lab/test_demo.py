@@ -220,7 +220,7 @@ def expected(topology: Topology, host: str) -> set[tuple[str, int, str, str]]:
     return {
         (lun.wwid, lun.size, transport[lun.array], "optimal")
         for lun in topology.luns
-        if not lun.hosts or host in lun.hosts
+        if lun.listed and (not lun.hosts or host in lun.hosts)
     }
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pathfleet.core.facts import Holder, LvmDevice, LvmGroup, NodeFacts
-from pathfleet.system import examine_lvm
+from pathfleet.errors import CannotTell
+from pathfleet.system import examine_disks, examine_lvm
 from pathfleet.system.examine import examine
 from pathfleet.system.multipathd import Multipathd
 from pathfleet.system.program import Ended, NotDone
@@ -258,3 +259,15 @@ async def test_where_lvm_is_not_installed_there_is_nothing_to_examine(
 ) -> None:
     monkeypatch.setattr(examine_lvm, "SEARCH_PATH", str(tmp_path))
     assert await examine_lvm.view(FakeRunner()) == (None, None)
+
+
+def test_a_disk_without_a_map_is_told_with_what_is_on_it(node: Node) -> None:
+    node.write("sys/block/sdz/device/wwid", "naa.600a098038314c6c6e3f4b6f4c6c5aff")
+    node.write("sys/block/sdz/sdz1/partition", "1")
+    (found,) = [disk for disk in examine_disks.of_luns(node.root / "sys") if disk.device == "sdz"]
+    assert (found.wwid, found.map, found.partitions) == ("3600a098038314c6c6e3f4b6f4c6c5aff", None, ("sdz1",))
+
+
+def test_disks_of_which_nobody_can_tell_are_not_none(tmp_path: Path) -> None:
+    with pytest.raises(CannotTell, match="the disks of this node are not known"):
+        examine_disks.of_luns(tmp_path)

@@ -21,7 +21,7 @@ from tests.ui import scene
 
 CHROMIUM = shutil.which("chromium")
 #: What a page shows comes at once; a machine that does much else needs a while.
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 #: Where tests leave pictures for people to look at; not in git.
 PICTURES = Path(__file__).parent / "pictures"

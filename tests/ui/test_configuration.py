@@ -11,6 +11,7 @@ from pathfleet.cluster.access import Role
 from pathfleet.core import configuration
 from pathfleet.core.detail import MapDetail
 from pathfleet.core.drift import Effective
+from pathfleet.core.facts import Disk
 from pathfleet.store import File
 from tests.api.site import Site, site
 from tests.ui import scene
@@ -27,6 +28,13 @@ EFFECTIVE = Effective(
     "overrides {\n}\n",
     "0.9.4",
 )
+NEW = "3600a098038314c6c6e3f4b6f4c6c5aff"
+BOOT = "3600508b1001c5a0000000000000000aa"
+DISKS = (
+    Disk("sdy", NEW, size=2 << 40, vendor="NETAPP", product="LUN C-Mode"),
+    Disk("sdz", NEW, size=2 << 40, vendor="NETAPP", product="LUN C-Mode"),
+    Disk("sda", BOOT, size=240 << 30, vendor="HP", product="LOGICAL <b>", partitions=("sda1",), mounts=("/boot",)),
+)
 REFUSAL = "multipathd refused line 12 of zz-pathfleet-20-overrides.conf: invalid keyword, and <b>so on</b>"
 
 
@@ -41,7 +49,7 @@ async def here() -> AsyncIterator[Site]:
     memory = await scene.cluster(speeches)
     memory.files[configuration.FILE] = File(CFG.encode(), "c1")
     memory.files[configuration.OVERRIDES_FILE] = File(OVERRIDES.encode(), "o1")
-    async with site(name="pve1", memory=memory, found=scene.found(), in_force=EFFECTIVE) as served:
+    async with site(name="pve1", memory=memory, found=scene.found(), in_force=EFFECTIVE, disks=DISKS) as served:
         yield served
 
 
@@ -207,6 +215,23 @@ async def test_luns_that_are_seen_and_not_allowed_are_found_and_allowed(here: Si
     await write_out(page)
     assert (await stored(here)).wwids[scene.wwid(8)] == {"alias": "vm-prod-03"}
     await expect(page.get_by_role("row").filter(has_text="vm-prod-03")).to_be_visible()
+
+
+async def test_a_lun_without_a_map_is_found_by_its_disks_and_what_is_in_use_comes_last(here: Site, page: Page) -> None:
+    await as_admin(page, here, "luns")
+    new = page.get_by_role("listitem").filter(has_text=NEW)
+    for text in ("no map", "2 TiB", "NETAPP LUN C-Mode", "on pve1"):
+        await expect(new).to_contain_text(text)
+    last = page.get_by_role("main").get_by_role("listitem").last
+    await expect(last).to_contain_text("HP LOGICAL <b>")
+    await expect(last).to_contain_text("holds sda1, /boot on pve1")
+    await expect(page.get_by_role("status").filter(has_text="The disks of pve2 are not known")).to_be_visible()
+    await new.get_by_role("button", name=f"Allow {NEW}").click()
+    await expect(page.get_by_label("WWID", exact=True)).to_have_value(NEW)
+    await page.get_by_role("button", name="Review").click()
+    await write_out(page)
+    assert NEW in (await stored(here)).wwids
+    await expect(new).to_have_count(0)
 
 
 async def test_a_lun_that_a_storage_uses_is_only_taken_out_by_force(here: Site, page: Page) -> None:

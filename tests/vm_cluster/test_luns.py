@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_a_lun_that_grew_on_the_array_has_its_new_size_on_every_node_and_in_the_
     assert {shared.size(node) for node in cluster.nodes} == {size + (SIZE_MIB << 20)}
     row = f"luns[{shared.wwid!r}]"
     first.until(f"{row}['size'] == {GROWN_BYTES} and not {row}['warnings']", HEALTHY_SECONDS)
+
+
+def test_a_lun_that_is_not_allowed_is_seen_by_its_disks_on_every_node(cluster: Cluster) -> None:
+    said = seen(cluster.nodes[0])
+    (lun,) = [lun for lun in said["luns"] if lun["wwid"] == GOING.wwid]
+    assert (lun["allowed"], lun["size"], said["silent"]) == (False, SIZE_MIB << 20, {})
+    found = {node: (there["map"], len(there["disks"]), there["holds"]) for node, there in lun["nodes"].items()}
+    assert found == {node.name: (False, 2, []) for node in cluster.nodes}
 
 
 @pytest.fixture
@@ -78,4 +87,10 @@ def retired(node: Node) -> str:
 
 def allowed(node: Node) -> set[str]:
     """Return the LUNs on the cluster's allow-list."""
-    return {row["wwid"] for row in json.loads(node.pathfleet("config lun list -o json")) if row["allowed"]}
+    return {row["wwid"] for row in seen(node)["luns"] if row["allowed"]}
+
+
+def seen(node: Node) -> dict[str, Any]:
+    """Return what is known of LUNs, asked on a node."""
+    said: dict[str, Any] = json.loads(node.pathfleet("config lun list -o json"))
+    return said

@@ -43,9 +43,8 @@ class Overrides(Struct, frozen=True):
     digest: str
 
 
-_BELOW = tuple(
-    Entry(name) for name in ("defaults", "doctor", "drift", "events", "overrides", "properties", "status", "wwid")
-)
+_NAMES = ("defaults", "doctor", "drift", "events", "luns", "overrides", "properties", "status", "wwid")
+_BELOW = tuple(map(Entry, _NAMES))
 
 
 @operation(

@@ -22,6 +22,7 @@ from pathfleet import web
 from pathfleet.api import (
     cluster,
     config,
+    discovery,
     doctor,
     drift,
     events,
@@ -69,6 +70,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *cluster.OPERATIONS,
     *config.OPERATIONS,
     *doctor.OPERATIONS,
+    *discovery.OPERATIONS,
     *drift.OPERATIONS,
     *events.OPERATIONS,
     *luns.OPERATIONS,

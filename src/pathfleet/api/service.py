@@ -12,7 +12,7 @@ from pathfleet.cluster.access import Access
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer
 from pathfleet.core.drift import Effective
-from pathfleet.core.facts import NodeFacts
+from pathfleet.core.facts import Disk, NodeFacts
 from pathfleet.store import Store
 from pathfleet.system.executor import Executor
 
@@ -23,7 +23,7 @@ class Service:
 
     `maps` returns what the node found last; `peers` asks other nodes, with the node's own secret.
     `executor` does what needs root here; `examine` is the doctor's look at this node, `effective` what its multipathd
-    goes by.
+    goes by, `disks` those of its disks that have a WWID.
     `under_way`: the work on LUNs that ends whoever listens, by WWID.
     """
 
@@ -36,5 +36,6 @@ class Service:
     executor: Executor
     examine: Callable[[], Awaitable[NodeFacts]]
     effective: Callable[[], Awaitable[Effective]]
+    disks: Callable[[], Awaitable[tuple[Disk, ...]]]
     sessions: Sessions = field(default_factory=Sessions)
     under_way: dict[str, asyncio.Task[object]] = field(default_factory=dict)

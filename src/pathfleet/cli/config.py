@@ -9,12 +9,13 @@ import click
 from msgspec import Struct
 
 from pathfleet.cli import local, render
+from pathfleet.cli.asking import Asking
 from pathfleet.cli.config_change import alias as alias_
 from pathfleet.cli.config_change import lun, print_text, set_, unset
 from pathfleet.cli.config_clear import clear
 from pathfleet.cli.config_import import import_
+from pathfleet.cli.config_luns import list_
 from pathfleet.cli.config_overrides import lint, overrides
-from pathfleet.cli.effectives import Effectives
 from pathfleet.cluster import config as cluster_config
 from pathfleet.cluster import drift
 from pathfleet.cluster.config import Current
@@ -47,6 +48,7 @@ def config() -> None:
 
 for command in (set_, unset, lun, alias_, overrides, clear, lint, import_):
     config.add_command(command)
+lun.add_command(list_)
 
 
 class LunRow(Struct, frozen=True, rename="kebab"):
@@ -168,7 +170,7 @@ def status(ctx: click.Context, output: str) -> None:
 async def _look(ctx: click.Context, *, by_keyword: bool) -> ClusterDrift:
     current = local.settings(ctx)
     async with open_store(current.store_url) as store:
-        return await drift.look(store, Effectives(current).ask if by_keyword else None)
+        return await drift.look(store, Asking(current).effective if by_keyword else None)
 
 
 def _print_status(found: ClusterDrift) -> None:

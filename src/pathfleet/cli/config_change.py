@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -13,13 +12,11 @@ from msgspec import Struct
 
 from pathfleet.cli import local, render
 from pathfleet.cli.maps import complete_wwid
-from pathfleet.cluster import config, luns, preview
+from pathfleet.cluster import config, preview
 from pathfleet.cluster.config import Edit, Plan
-from pathfleet.cluster.luns import LunSeen
 from pathfleet.cluster.preview import Changed
 from pathfleet.core import configuration, properties
 from pathfleet.store import Store, open_store
-from pathfleet.system import luns as disks
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -234,43 +231,3 @@ def alias(
 ) -> None:  # fmt: skip
     """Name a LUN that is allowed: its map is called so on every node. A live map is renamed."""
     _edited(ctx, lambda text: configuration.set_alias(text, wwid, alias), How(digest, at_once, dry_run, output))
-
-
-@lun.command("list")
-@render.output_option()
-@click.pass_context
-def list_(ctx: click.Context, output: str) -> None:
-    """Show the LUNs that are allowed, and those that are not but are seen as a map of any node or a disk of this one.
-
-    A LUN that is not allowed has no map; the disks of other nodes are seen by running this there.
-    """
-    current = local.settings(ctx)
-    found = asyncio.run(_luns(current.store_url, Path(current.sysfs)))
-    render.show(
-        found,
-        output,
-        lambda: render.print_table(
-            None, ("WWID", "ALLOWED", "ALIAS", "MAP ON", "STORAGES", "DISKS HERE"), map(_row, found)
-        ),
-    )
-
-
-async def _luns(url: str, sysfs: Path) -> list[LunSeen]:
-    try:
-        here = await asyncio.to_thread(disks.by_wwid, sysfs)
-    except OSError as error:
-        click.echo(f"warning: this node's disks are not known: {sysfs}: {error.strerror}", err=True)
-        here = None
-    async with open_store(url) as store:
-        return await luns.seen(store, here)
-
-
-def _row(row: LunSeen) -> tuple[str, ...]:
-    return (
-        row.wwid,
-        "yes" if row.allowed else "no",
-        row.alias or "-",
-        " ".join(row.maps_on) or "-",
-        " ".join(row.storages) or "-",
-        "?" if row.disks_here is None else " ".join(row.disks_here) or "-",
-    )

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pathfleet.cli import local, render
+from pathfleet.cli.asking import Asking
 from pathfleet.cli.config_change import print_plan
-from pathfleet.cli.effectives import Effectives
 from pathfleet.cluster import config, drift, importing, preview
 from pathfleet.cluster.importing import Import, Rename
 from pathfleet.core.drift import Difference
@@ -86,7 +86,7 @@ async def _planned(ctx: click.Context, root: Path, without: tuple[str, ...]) -> 
     async with open_store(current.store_url) as store:
         planned = await importing.plan(store, files, without=without)
         nodes = sorted({current.node, *(await store.members()).nodes, *await config.versions(store)})
-    compared = await drift.compare(planned.plan.after, nodes, Effectives(current).ask)
+    compared = await drift.compare(planned.plan.after, nodes, Asking(current).effective)
     changes = [_change(node, compared[node]) for node in nodes]
     found = Imported(False, preview.diff(planned.plan), planned.plan.warnings, planned.left, planned.renames, changes)
     return planned, found

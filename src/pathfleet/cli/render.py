@@ -104,7 +104,10 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
         header_style="bold",
     )
     for column in columns:
-        table.add_column(column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left")
+        # a WWID is there to be copied: other columns give way first
+        table.add_column(
+            column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left", no_wrap=column == "WWID"
+        )
     for row in rows:
         table.add_row(*[_styled(cell) for cell in row])
     console = _console()

@@ -47,6 +47,15 @@ def _write_path(root: Path, path: devices.Path) -> None:
         _text(root, f"class/iscsi_connection/connection{host}:0/persistent_address", address)
         _text(root, f"class/iscsi_connection/connection{host}:0/persistent_port", port)
     _block(root, device, path)
+    _text(root, f"{device}/device/wwid", _designator(path.lun.wwid))
+    _text(root, f"{device}/device/vendor", nexus.array.vendor)
+    _text(root, f"{device}/device/model", nexus.array.product)
+
+
+def _designator(wwid: str) -> str:
+    """Return what the kernel calls a SCSI disk that udev gives this WWID: udev puts the type before the digits."""
+    kind = {"3": "naa", "2": "eui"}.get(wwid[:1], "t10")
+    return f"{kind}.{wwid[1:]}"
 
 
 def _write_nvme(root: Path, path: devices.Path, address: str, port: str) -> None:
@@ -56,6 +65,8 @@ def _write_nvme(root: Path, path: devices.Path, address: str, port: str) -> None
     told = f"traddr={address},trsvcid={port},host_traddr={nexus.initiator.address}"
     _text(root, f"{controller}/address", told)
     _block(root, f"{controller}/{path.name}", path)
+    _text(root, f"{controller}/{path.name}/wwid", path.lun.wwid)
+    _text(root, f"{controller}/model", nexus.array.product)
     _link(root / controller / path.name / "device", f"../../nvme{nexus.instance}")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pathfleet.core.facts import Disk, Holder
+from pathfleet.errors import CannotTell
 from pathfleet.system import luns
 from pathfleet.system.sysfs import MapDevice, Sysfs
 
@@ -32,6 +33,14 @@ def disks(
     names = sorted({*wwids, *map_of})
     found = [reader.disk(name, wwids.get(name), map_of.get(name), targets.get(name)) for name in names]
     return tuple(found), (trouble,) if trouble else ()
+
+
+def of_luns(sysfs: Path) -> tuple[Disk, ...]:
+    """Return the disks that have a WWID, whether or not they are paths of a map. Raises CannotTell."""
+    found, trouble = disks(sysfs, {}, {})
+    if found is None:
+        raise CannotTell(f"the disks of this node are not known: {'; '.join(trouble)}")
+    return found
 
 
 class _Reader:

@@ -2,7 +2,7 @@
  * The lab below this cluster, if it is a demo. Its operations are no part of the API's document (see docs/lab.md), so
  * what they say is written down here.
  */
-import { request } from "./api";
+import { ApiError, request } from "./api";
 
 export interface Fault {
   fault: string;
@@ -26,6 +26,9 @@ export interface Known {
   faults: Fault[];
 }
 
+const NOT_FOUND = 404;
+const AGAIN_SECONDS = 3;
+
 class Lab {
   /** What the lab has and what is wrong with it; null where there is none. */
   known = $state.raw<Known | null>(null);
@@ -34,13 +37,18 @@ class Lab {
   /** Why it is not known how the lab is now. */
   lost = $state("");
   #asked = 0;
+  #later: ReturnType<typeof setTimeout> | undefined;
 
-  /** Look whether there is a lab. */
+  /** Look whether there is a lab, until somebody can say. */
   find(): void {
-    void this.#ask("GET", "/lab").catch(() => {});
+    this.#ask("GET", "/lab").catch((error: unknown) => {
+      const none = error instanceof ApiError && error.status === NOT_FOUND;
+      if (!none) this.#later = setTimeout(() => this.find(), AGAIN_SECONDS * 1000);
+    });
   }
 
   leave(): void {
+    clearTimeout(this.#later);
     this.#asked++;
     this.known = null;
     this.refused = this.lost = "";

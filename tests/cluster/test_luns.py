@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pathfleet.cluster import luns
+from pathfleet.cluster.luns import LunSeen, LunThere
+from pathfleet.core import configuration, report
+from pathfleet.core.facts import Disk, Holder
+from pathfleet.core.report import MapReport
+from pathfleet.errors import Unreachable
+from pathfleet.store import File
+from tests.fakes import Memory, MemoryStore
+
+ALLOWED = "3600a098038314c6c6e3f4b6f4c6c5a30"
+OTHER = "3600a098038314c6c6e3f4b6f4c6c5a31"
+CFG = f"wwid: {ALLOWED}\n\talias db\n\n".encode()
+
+
+def disk(device: str, wwid: str | None = OTHER, **facts: Any) -> Disk:
+    return Disk(device, wwid, **facts)
+
+
+async def found(**disks: tuple[Disk, ...] | Exception) -> luns.LunsSeen:
+    """Look in a cluster in which the nodes named have these disks, or say this."""
+    memory = Memory(files={configuration.FILE: File(CFG, "c1")})
+    for node in disks:
+        async with MemoryStore(node, memory) as store:
+            await store.alive()
+
+    async def ask(node: str) -> tuple[Disk, ...]:
+        answer = disks[node]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with MemoryStore("a", memory) as store:
+        return await luns.seen(store, ask)
+
+
+async def other(**disks: tuple[Disk, ...] | Exception) -> LunSeen:
+    (lun,) = [lun for lun in (await found(**disks)).luns if lun.wwid == OTHER]
+    return lun
+
+
+async def test_a_disk_of_any_node_makes_a_lun_that_could_be_allowed() -> None:
+    lun = await other(a=(disk("sda"), disk("sdb")), b=(disk("sdx", size=5, vendor="V", product="P"),), c=())
+    assert (lun.allowed, lun.size, lun.vendor, lun.product) == (False, 5, "V", "P")
+    assert lun.nodes == {"a": LunThere(map=False, disks=("sda", "sdb")), "b": LunThere(map=False, disks=("sdx",))}
+
+
+async def test_a_lun_that_is_allowed_comes_first_though_no_node_sees_it() -> None:
+    first, second = (await found(a=(disk("sda"),))).luns
+    assert (first.wwid, first.allowed, first.alias, first.nodes) == (ALLOWED, True, "db", {})
+    assert (second.wwid, second.allowed) == (OTHER, False)
+
+
+async def test_a_node_that_does_not_answer_is_silent_and_costs_only_its_own_disks() -> None:
+    seen = await found(a=(disk("sda"),), b=Unreachable("node b hangs"))
+    assert seen.silent == {"b": "node b hangs"}
+    assert seen.luns[-1].nodes == {"a": LunThere(map=False, disks=("sda",))}
+
+
+async def test_what_a_silent_node_reported_stays_known_without_its_disks() -> None:
+    memory = Memory()
+    async with MemoryStore("b", memory) as store:
+        await store.alive()
+        await store.put(report.KEY, report.plain({OTHER: MapReport("optimal", 2, 2)}, int(time.time())))
+
+        async def ask(node: str) -> tuple[Disk, ...]:
+            raise Unreachable(node)
+
+        (lun,) = (await luns.seen(store, ask)).luns
+    assert lun.nodes == {"b": LunThere(map=True, disks=None)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "holds"),
+    [
+        ({"partitions": ("sda1",), "mounts": ("/boot",)}, ("sda1", "/boot")),
+        ({"holders": (Holder("dm-1", "vg-root", "LVM-x"), Holder("md0"))}, ("vg-root", "md0")),
+        ({"holders": (Holder("dm-0", "db", f"mpath-{OTHER}"),)}, ()),
+    ],
+)
+async def test_what_is_on_a_disk_is_said_but_for_its_map(facts: dict[str, Any], holds: tuple[str, ...]) -> None:
+    lun = await other(a=(disk("sda", **facts), disk("sdb", **facts)))
+    assert lun.nodes["a"].holds == holds
+
+
+async def test_a_disk_without_a_wwid_is_no_lun() -> None:
+    assert [lun.wwid for lun in (await found(a=(disk("sda", None),))).luns] == [ALLOWED]
