@@ -30,7 +30,8 @@ PathfleetError
 │   └── TooMany           too often: later again
 ├── Unreachable           another node did not answer
 │   ├── NoAnswerInTime    not before the deadline (api.forward)
-│   └── Refusal           it answered that it cannot say (api.forward)
+│   ├── Refusal           it answered that it cannot say (api.forward)
+│   └── Silent            several did not, on which a change depends (cluster.nodes)
 ├── NoMapsKnown           multipathd of a node cannot be asked, which is not "no maps" (api.nodes)
 ├── NotYet                a question that is understood, and that nobody here can answer (api.storage)
 ├── TooManyListeners      no more listeners are served (api.events)

@@ -144,6 +144,28 @@ async def test_what_is_refused_says_why_and_changes_nothing(page: Page, tmp_path
         assert "scratch" in san.volumes
 
 
+async def test_a_node_that_is_really_down_is_left_out_after_it_did_not_answer(
+    page: Page, tmp_path: Path, san: San
+) -> None:
+    async with served(tmp_path, san, "pve1", "pve2") as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow scratch").click()
+        await page.get_by_label("New size").fill("768M")
+        await page.get_by_role("button", name="Grow", exact=True).click()
+        await page.get_by_label("Leave out pve2: it is really down").check()
+        await picture(page, "storage-left-out")
+        await accessible(page)
+        await page.get_by_role("button", name="Grow", exact=True).click()
+        await expect(row(page, "scratch")).to_contain_text("768 MiB")
+        await page.get_by_role("button", name="Free scratch").click()
+        await page.get_by_label("Type vms:scratch to go on").fill("vms:scratch")
+        await page.get_by_role("button", name="Free it, with its data").click()
+        await page.get_by_label("Leave out pve2: it is really down").check()
+        await page.get_by_role("button", name="Free it, with its data").click()
+        await expect(row(page, "scratch")).to_have_count(0)
+        assert "scratch" not in san.volumes
+
+
 async def test_what_is_overwritten_first_is_freed_by_the_command(page: Page, here: Site) -> None:
     await as_admin(page, here, "safe")
     await page.get_by_role("button", name="Free scratch").click()

@@ -44,6 +44,16 @@ class Stopped(PathfleetError):
     status = 409
 
 
+class Silent(Unreachable):
+    """Nodes did not answer a question on which a change depends; `errors` says why, by node."""
+
+    code = "silent-nodes"
+
+    def __init__(self, message: str, errors: Mapping[str, PathfleetError]) -> None:
+        super().__init__(message)
+        self.errors = {node: str(error) for node, error in errors.items()}
+
+
 async def names(store: Store, without: Collection[str] = ()) -> list[str]:
     """Return the nodes of the cluster but those left out. Raises Unfit for one that is none; StoreError."""
     known = (await store.members()).nodes
@@ -81,12 +91,11 @@ async def asked(
 
 
 def refuse_silent(what: str, errors: Mapping[str, PathfleetError]) -> None:
-    """Raise Unreachable where nodes did not answer a question on which a change depends."""
+    """Raise Silent where nodes did not answer a question on which a change depends."""
     if errors:
         told = "; ".join(f"node {node}: {error}" for node, error in errors.items())
-        raise Unreachable(
-            f"nobody can tell {what}, nothing was changed: {told}. Leave out a node that is really down with --without"
-        )
+        why = f"nobody can tell {what}; nothing was changed, leave out a node that is really down with --without"
+        raise Silent(f"{why}: {told}", errors)
 
 
 def stop(what: str, errors: dict[str, PathfleetError], tell: Tell) -> Stopped:

@@ -19,7 +19,7 @@ type Body<O> = O extends { requestBody?: { content: { "application/json": infer 
 /** What a call needs besides its path. `seconds`: the deadline; `signal`: whoever does not want it any more. */
 export interface Asked<B = never> {
   path?: Record<string, string>;
-  query?: Record<string, string | number | boolean | undefined>;
+  query?: Record<string, string | number | boolean | readonly string[] | undefined>;
   body?: B;
   headers?: Record<string, string>;
   seconds?: number;
@@ -77,7 +77,9 @@ export function del<P extends PathsOf<"delete">>(
 export function address(path: string, asked: Pick<Asked, "path" | "query"> = {}): string {
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(asked.path?.[name] ?? ""));
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(asked.query ?? {})) if (value !== undefined) query.set(name, String(value));
+  for (const [name, value] of Object.entries(asked.query ?? {}))
+    if (Array.isArray(value)) for (const each of value as readonly string[]) query.append(name, each);
+    else if (value !== undefined) query.set(name, String(value));
   const text = query.toString();
   return `api2/json${filled}${text ? `?${text}` : ""}`;
 }
