@@ -4,16 +4,18 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := .venv/bin/
 PYTEST_WORKERS ?= auto
 FUZZ_EXAMPLES ?= 20000
+FAULT_SECONDS ?= 240
 
-.PHONY: demo test test-cluster lint check fuzz bench dist clean help
+.PHONY: demo test test-cluster lint check fuzz fault bench dist clean help
 
 help:
 	@echo "make demo            a simulated cluster with real agents, in a minute"
 	@echo "make test            set up, lint, type check, import rules, all tests (VM with a real kernel included)"
-	@echo "make test-cluster  a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
+	@echo "make test-cluster    a cluster of VMs on a SAN with two fabrics: minutes; not part of make test"
 	@echo "make lint            formatting, lint, types and import rules only"
 	@echo "make check           the tests without the VM"
 	@echo "make fuzz            the parsers of files and formats against what nobody foresaw, for longer than the tests do"
+	@echo "make fault           agents killed at random for minutes, while the SAN breaks and mends"
 	@echo "make bench           the figures of docs/benchmarks.md"
 	@echo "make dist            wheel and sdist into dist/"
 
@@ -50,6 +52,9 @@ check: .venv/ready
 
 fuzz: .venv/ready
 	PATHFLEET_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN)pytest -n $(PYTEST_WORKERS) tests/fuzz
+
+fault: .venv/ready
+	PATHFLEET_FAULT_SECONDS=$(FAULT_SECONDS) $(RUN)pytest -s tests/fault/test_nothing_lost.py
 
 bench: .venv/ready
 	tools/system_deps

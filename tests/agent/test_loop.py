@@ -154,6 +154,7 @@ class TestAUevent:
         self, node: Node, running: Runner, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(agent_loop, "FOLLOW_UP_SECONDS", 0.3)
+        monkeypatch.setattr(agent_loop, "POLL_SECONDS", 600.0)
         async with running():
             await node.read()
             node.events.put_nowait(Uevent("change"))
@@ -177,7 +178,10 @@ class TestAUevent:
             assert len(times) > 1
             assert all(after - before >= agent_loop.SPACING_SECONDS for before, after in pairwise(times))
 
-    async def test_that_comes_during_a_reading_is_not_lost(self, node: Node, running: Runner) -> None:
+    async def test_that_comes_during_a_reading_is_not_lost(
+        self, node: Node, running: Runner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(agent_loop, "POLL_SECONDS", 600.0)
         async with running() as store:
             await node.read()
             node.answer = BAD

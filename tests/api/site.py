@@ -226,7 +226,7 @@ async def running(*bodies: Callable[[], Any]) -> AsyncIterator[None]:
                 task.result()
 
 
-async def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until something holds that no event tells of."""
     give_up = time.monotonic() + seconds
     while not holds():

@@ -170,7 +170,7 @@ async def test_an_answer_waits_for_no_acknowledgement_of_its_head(here: Site) ->
             began = time.monotonic()
             await client.get("/version")
             took.append(time.monotonic() - began)
-    assert min(took) < 0.035  # what waits for one waits 40 ms, each time
+    assert sorted(took)[5] < 0.035  # what waits for one waits 40 ms, but for a connection's first
 
 
 async def test_there_are_only_so_many_connections_and_those_work_on(

@@ -690,8 +690,12 @@ async def test_tls_proves_both_sides(tmp_path: Path, certificates: Path) -> None
             (f"ca={key}", r"ca .*us\.key cannot be used"),
             (f"ca={ca}&cert={cert}&key={certificates / 'etcd.key'}", "cert and key .* cannot be used"),
         ):
+            started = time.monotonic()
             with pytest.raises(StoreUnavailable, match=words):
                 await open_store(f"{url}?{parameters}", node="a").__aenter__()
+            assert time.monotonic() - started < 4, (
+                "what does not pass is not tried again until the deadline, after 5 s"
+            )
         with pytest.raises(StoreUnavailable, match=r"connection lost.*perhaps it wants TLS: ca=FILE"):
             await EtcdStore(Address(tuple(servers.endpoints)), deadline_seconds=0.5).__aenter__()
 

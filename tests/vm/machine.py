@@ -21,7 +21,7 @@ from typing import Self
 from tests.vm.image import Image
 
 TOOLS = ("qemu-system-x86_64", "ssh", "setpriv")
-BOOT_SECONDS = 180
+BOOT_SECONDS = 360
 # Some guests' ssh server leaves the administrator's directories out.
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
