@@ -123,6 +123,50 @@ async def test_a_map_in_use_stays_though_its_lun_is_no_longer_allowed(unlisted: 
     assert await unlisted.names() == {lun}
 
 
+async def test_a_map_that_was_in_use_goes_when_it_is_closed_also_after_a_restart_and_is_forgotten(
+    unlisted: Host,
+) -> None:
+    lun = wwid(unlisted, "vm2")
+    nothing = wanted("defaults {\n}\n")
+    await unlisted.applier.apply(wanted("defaults {\n}\n", lun))
+    await unlisted.applier.apply(nothing)
+    await unlisted.started_anew().let_go(nothing)
+    assert await unlisted.names() == {lun}
+    unlisted.close_maps()
+    await unlisted.started_anew().let_go(nothing)
+    assert await unlisted.names() == set()
+    assert not (unlisted.state / "apply/leaving-maps.json").exists()
+
+
+async def test_maps_that_are_open_when_all_is_torn_down_go_later_and_then_nothing_of_ours_is_left(
+    unlisted: Host,
+) -> None:
+    await unlisted.applier.apply(wanted("defaults {\n}\n", wwid(unlisted, "vm2")))
+    assert (await unlisted.applier.apply(Wanted())).error is None
+    assert len(await unlisted.names()) == 1
+    unlisted.close_maps()
+    await unlisted.started_anew().let_go(Wanted())
+    assert await unlisted.names() == set()
+    assert list(unlisted.state.iterdir()) == []
+
+
+@pytest.mark.parametrize("by", ["us", "us, soon", "others"])
+async def test_a_map_whose_lun_is_allowed_again_stays_when_it_is_closed(unlisted: Host, by: str) -> None:
+    lun = wwid(unlisted, "vm2")
+    allowing, nothing = wanted("defaults {\n}\n", lun), wanted("defaults {\n}\n")
+    await unlisted.applier.apply(allowing)
+    await unlisted.applier.apply(nothing)
+    if by == "us":
+        await unlisted.applier.apply(allowing)
+    if by == "others":
+        with (unlisted.etc / "wwids").open("a") as file:
+            file.write(f"/{lun}/\n")
+    unlisted.close_maps()
+    await unlisted.applier.let_go(nothing if by == "others" else allowing)
+    assert await unlisted.names() == {lun}
+    assert (unlisted.state / "apply/leaving-maps.json").exists() == (by == "us, soon")
+
+
 async def test_luns_allowed_by_what_failed_are_no_longer_allowed(unlisted: Host) -> None:
     before = unlisted.tree()
     lun = wwid(unlisted, "vm2")

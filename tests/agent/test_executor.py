@@ -107,7 +107,15 @@ async def test_a_group_with_volumes_on_a_map_is_told(host: Host) -> None:
     use = await host.executor.do(work.Holders(WWID))
     assert isinstance(use, work.MapUse)
     assert use.holders == (Holder("group", "vms (1 volumes)", "dm-3"),)
-    assert use.users == ()
+    assert (use.groups, use.users) == (("vms",), ())
+
+
+async def test_a_group_without_volumes_on_a_map_is_told_and_keeps_nothing(host: Host) -> None:
+    host.tools.ends |= {"pvs": report("pv", disk(WWID)), "lvs": report("lv")}
+    use = await host.executor.do(work.Holders(WWID))
+    assert isinstance(use, work.MapUse)
+    assert use.holders == (Holder("empty-group", "vms", "dm-3"),)
+    assert (use.groups, use.users) == (("vms",), ())
 
 
 async def test_lvm_does_not_look_at_a_map_without_a_path(host: Host) -> None:
@@ -222,8 +230,17 @@ async def test_who_uses_bare_paths_uses_the_lun(host: Host) -> None:
     host.node.remove("dm-3")
     host.node.process(12, "dd", "sdb")
     use = await host.executor.do(work.Holders(WWID))
-    assert use == work.MapUse(None, holders=(Holder("process", "dd (12)", "sdb"),))
+    paths = (PathSeen("sda", "0:0:0:1", 1 << 30), PathSeen("sdb", "1:0:0:1", 1 << 30))
+    assert use == work.MapUse(None, paths=paths, holders=(Holder("process", "dd (12)", "sdb"),))
     assert use.users == use.holders
+
+
+async def test_bare_paths_of_a_lun_that_nobody_uses_are_told_as_well(host: Host) -> None:
+    host.node.remove("dm-3")
+    use = await host.executor.do(work.Holders(WWID))
+    assert isinstance(use, work.MapUse)
+    assert [path.device for path in use.paths] == ["sda", "sdb"]
+    assert (use.device, use.holders) == (None, ())
 
 
 @pytest.mark.parametrize("maps", [SINGLE, DEAD, reply()])

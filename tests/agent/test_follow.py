@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,15 +11,16 @@ from pathlib import Path
 import pytest
 
 from pathfleet.agent import follow, supervise
-from pathfleet.agent.apply import Applier, Outcome
+from pathfleet.agent.apply import NOT_RUNNING, Applier, Outcome
 from pathfleet.agent.follow import Follower
 from pathfleet.cluster import config, rolling
-from pathfleet.core import applied, roll
+from pathfleet.core import applied, roll, wire
 from pathfleet.core.applied import Applied
 from pathfleet.core.configuration import FILE, OVERRIDES_FILE, combined_digest
 from pathfleet.core.wanted import Wanted
 from pathfleet.errors import StoreError
 from pathfleet.store import Members, Store, open_store
+from pathfleet.system.dropins import Attempt, Files
 from tests.agent.apply_bench import FRAGILE, UNLISTED, Host, lab, until, wwid
 from tests.fakes import Memory, MemoryStore
 
@@ -62,8 +64,16 @@ class Cluster:
     async def following(self) -> AsyncIterator[None]:
         async with self.operator, AsyncExitStack() as stack:
             tasks = [asyncio.create_task(self.follower(name).serve()) for name in self.hosts]
+            tasks += [asyncio.create_task(self._agent(name)) for name in self.hosts]
             stack.push_async_callback(_ended, tasks)
             yield
+
+    async def _agent(self, name: str) -> None:
+        """Say that a node lives, as its agent does."""
+        async with open_store(self.url, node=name) as store:
+            while True:
+                await store.alive()
+                await asyncio.sleep(1)
 
     async def write(self, name: str, content: bytes | None) -> None:
         await write(self.operator, name, content)
@@ -219,6 +229,107 @@ async def test_one_apply_by_hand_says_how_it_went(cluster: Cluster) -> None:
         assert await cluster.follower("pve1").once() == Outcome(DIGEST)
         assert (await cluster.said())["pve1"].digest == DIGEST
         assert await cluster.follower("pve1").once(retry=True) == Outcome(DIGEST)
+
+
+async def test_a_node_that_could_not_try_leaves_its_turn_to_one_that_can(cluster: Cluster) -> None:
+    name, *rest = cluster.hosts
+    cluster.hosts[name].node.daemon.stop()
+    async with cluster.operator:
+        await cluster.write(FILE, CFG)
+        assert (await cluster.follower(name).once()).error == NOT_RUNNING
+        known = await rolling.read(cluster.operator)
+        assert known == roll.Roll(DIGEST)
+    async with cluster.following():
+        await until(lambda: {("ends", other) for other in rest} <= set(cluster.log))
+        for other in rest:
+            assert "no_path_retry 7" in await cluster.hosts[other].multipathd.effective()
+        assert (await cluster.errors(1))[name] == NOT_RUNNING
+        cluster.hosts[name].node.start_daemon()
+        await cluster.all_say(DIGEST)
+
+
+async def test_a_node_that_could_not_try_does_not_take_the_turn_again_at_once(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.node.daemon.hang()
+    store = await filled(MemoryStore("pve1"))
+    follower = Follower(store, host.applier)
+    first = await follower.once()
+    assert "nothing was changed" in (first.error or "")
+    noted = len(store.memory.changes)
+    assert await follower.once() == first
+    assert not any(change.files for change in store.memory.changes[noted:])
+    monkeypatch.setattr(follow, "CHECK_SECONDS", 0.0)
+    follower = Follower(store, host.applier)
+    await follower.once()
+    assert any(change.files for change in store.memory.changes[noted:])
+
+
+async def test_a_turn_that_the_node_may_have_died_of_is_not_given_back(host: Host) -> None:
+    store = await filled(MemoryStore("pve1"))
+    async with store:
+        await rolling.note_first(store, DIGEST, "pve1")
+    host.node.daemon.stop()
+    assert (await Follower(store, host.applier).once()).error == NOT_RUNNING
+    async with store:
+        assert await rolling.read(store) == roll.Roll(DIGEST, first="pve1")
+
+
+async def test_a_node_that_waits_says_again_and_again_what_it_has(host: Host) -> None:
+    store = await filled(MemoryStore("pve1"))
+    async with store:
+        await rolling.note_first(store, DIGEST, "other")
+    task = asyncio.create_task(Follower(store, host.applier).serve())
+    await until(lambda: applied.KEY in store.memory.values.get("pve1", {}))
+    said = applied.decode(store.memory.values["pve1"][applied.KEY])
+    assert (said.digest, said.error) == (None, None)
+    await _ended([task])
+
+
+@pytest.mark.parametrize("why", ["offline", "old", "ahead", "well"])
+async def test_only_the_fresh_word_of_a_node_that_is_online_proves_a_configuration(host: Host, why: str) -> None:
+    store = await filled(MemoryStore("pve1"))
+    other = MemoryStore("other", store.memory)
+    async with other:
+        await rolling.note_first(other, DIGEST, "other")
+        age = {"old": 1000, "ahead": -1000}.get(why, 0)
+        await other.put(applied.KEY, wire.stamp(applied.content(DIGEST, None), int(time.time()) - age))
+        if why != "offline":
+            await other.alive()
+    task = asyncio.create_task(Follower(store, host.applier).serve())
+    await until(lambda: applied.KEY in store.memory.values.get("pve1", {}))
+    said = applied.decode(store.memory.values["pve1"][applied.KEY])
+    assert said.digest == (DIGEST if why == "well" else None)
+    await _ended([task])
+
+
+async def test_while_another_process_applies_a_node_says_what_it_has_and_not_that_it_has_nothing(host: Host) -> None:
+    store = await filled(MemoryStore("pve1"))
+    await Follower(store, host.applier).once()
+    files = Files(host.etc, host.state)
+    files.begin(Attempt("another"), frozenset(), version=None)
+    with files.locked():
+        outcome = await Follower(store, host.applier).once()
+    assert outcome.digest == DIGEST
+    assert "another process" in (outcome.error or "")
+
+
+async def test_a_map_that_was_open_goes_at_a_later_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "CHECK_SECONDS", 0.1)
+    async with lab(tmp_path, UNLISTED) as hosts:
+        store = MemoryStore("pve1")
+        lun = wwid(hosts[0], "vm1")
+        async with store:
+            await store.swap(FILE, f"wwid: {lun}\n".encode(), None)
+        await Follower(store, hosts[0].applier).once()
+        async with store:
+            await write(store, FILE, b"")
+        task = asyncio.create_task(Follower(store, hosts[0].applier).serve())
+        await until(lambda: applied.decode(store.memory.values["pve1"][applied.KEY]).digest is None)
+        assert await hosts[0].names() == {lun}
+        hosts[0].close_maps()
+        await until(lambda: not hosts[0].node.kernel.maps)
+        await _ended([task])
 
 
 class NoQuorum(MemoryStore):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pathfleet.cluster import drift
+from pathfleet.cluster import drift, rolling
 from pathfleet.cluster.drift import ClusterDrift, NodeDrift, Standing
 from pathfleet.core import applied, configuration, wire
 from pathfleet.core.drift import Difference, Effective
@@ -62,6 +62,38 @@ async def test_a_node_with_the_digest_has_it_in_force(store: MemoryStore, memory
 async def test_a_node_with_another_digest_is_behind(store: MemoryStore, memory: Memory) -> None:
     await say(memory, "a", "another")
     assert (await only(store)).state is Standing.BEHIND
+
+
+@pytest.mark.parametrize(
+    ("first", "remark"),
+    [
+        ("another", "waits for node a, which goes first"),
+        (None, "waits for node a, which goes first and is not heard of; `pathfleet config apply --retry` lets"),
+        (DIGEST, None),
+    ],
+    ids=["busy", "silent", "done"],
+)
+async def test_a_node_that_waits_for_the_first_one_is_behind_and_says_whom_it_waits_for(
+    store: MemoryStore, memory: Memory, first: str | None, remark: str | None
+) -> None:
+    await rolling.note_first(store, DIGEST, "a")
+    await say(memory, "a", first, alive=first is not None)
+    await say(memory, "b", "another")
+    a, b = (await drift.look(store)).nodes
+    assert b.state is Standing.BEHIND
+    assert b.reason == remark or (remark and (b.reason or "").startswith(remark))
+    assert "waits" not in (a.reason or "")
+
+
+async def test_nobody_waits_for_the_first_one_after_a_failure_or_with_another_configuration(
+    store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "b", "another")
+    await rolling.note_first(store, "older", "a")
+    assert (await only(store)).reason is None
+    await rolling.note_first(store, DIGEST, "a")
+    await rolling.note_failure(store, DIGEST, "a", "it died")
+    assert (await only(store)).reason is None
 
 
 async def test_a_node_that_could_not_apply_it_failed_and_says_why(store: MemoryStore, memory: Memory) -> None:
@@ -138,6 +170,15 @@ async def test_another_value_than_the_digest_promises_is_drift(
     row = await look(tmp_path, store, IN_FORCE.replace("retry 12", 'retry "queue"'))
     assert row.state is Standing.DRIFTED
     assert row.differences == [Difference("defaults", "no_path_retry", "12", "queue")]
+
+
+async def test_a_nodes_own_overrides_that_outrank_the_defaults_are_drift(
+    tmp_path: Path, store: MemoryStore, memory: Memory
+) -> None:
+    await say(memory, "a", DIGEST)
+    row = await look(tmp_path, store, IN_FORCE + "overrides {\n\tno_path_retry queue\n}\n")
+    assert row.state is Standing.DRIFTED
+    assert row.differences == [Difference("overrides", "no_path_retry", "12", "queue")]
 
 
 async def test_what_multipathd_does_not_print_is_named_and_proves_nothing(

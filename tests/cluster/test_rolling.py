@@ -36,6 +36,22 @@ async def test_beginning_the_same_again_keeps_its_failures_and_another_one_has_n
     assert await rolling.read(store) == Roll("e")
 
 
+async def test_beginning_what_a_quicker_node_is_already_first_with_keeps_who_that_is(store: MemoryStore) -> None:
+    await rolling.note_first(store, "d", "a")
+    await rolling.begin(store, "d", at_once=True)
+    assert await rolling.read(store) == Roll("d", at_once=True, first="a")
+    await rolling.begin(store, "e")
+    assert await rolling.read(store) == Roll("e")
+
+
+async def test_the_first_ones_turn_is_given_back_by_itself_alone(store: MemoryStore) -> None:
+    await rolling.note_first(store, "d", "a")
+    await rolling.give_back(store, "d", "b")
+    assert await rolling.read(store) == Roll("d", first="a")
+    await rolling.give_back(store, "d", "a")
+    assert await rolling.read(store) == Roll("d")
+
+
 async def test_a_retry_forgets_the_failures(store: MemoryStore) -> None:
     await rolling.note_failure(store, "d", "a", "x")
     await rolling.retry(store, "d")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathfleet.core.applied import Applied
-from pathfleet.core.roll import Go, Roll, Stopped, Wait, begun, decode, encode, failed, turn
+from pathfleet.core.roll import Go, Roll, Stopped, Wait, begun, decode, encode, failed, given_back, turn
 
 WELL = {"b": Applied(1, "new")}
 TROUBLED = {"b": Applied(1, "new", "it went wrong")}
@@ -53,9 +53,21 @@ def test_the_failures_of_another_configuration_do_not_count() -> None:
     assert turn("new", "a", Roll("old", at_once=True), {}) == Wait()
 
 
-def test_nothing_wanted_is_proved_by_who_has_nothing() -> None:
-    assert turn(None, "a", None, {"b": Applied(1, None)}) == Go()
-    assert turn(None, "a", None, {"b": Applied(1, None, "not installed")}) == Wait()
+def test_nothing_wanted_is_proved_by_who_took_it_off_first_and_not_by_who_never_had_anything() -> None:
+    nothing = {"b": Applied(1, None)}
+    assert turn(None, "a", Roll(None, first="b"), nothing) == Go()
+    assert turn(None, "a", Roll(None, first="b"), {"b": Applied(1, None, "not installed")}) == Wait()
+    assert turn(None, "a", Roll(None, first="c"), nothing, first=True) == Wait()
+    for known in (None, Roll(None), Roll("old", first="b")):
+        assert turn(None, "a", known, nothing) == Wait()
+        assert turn(None, "a", known, nothing, first=True) == Go()
+
+
+def test_who_was_first_and_could_not_try_leaves_it_to_another_and_only_that_one_does() -> None:
+    known = begun(Roll("new", at_once=True), "new", "b")
+    assert given_back(known, "new", "b") == Roll("new", at_once=True)
+    for other in (None, Roll("new"), Roll("newer", first="b"), Roll("new", first="a")):
+        assert given_back(other, "new", "b") == (other or Roll("new"))
 
 
 def test_a_failure_is_added_and_starts_anew_with_another_configuration() -> None:

@@ -153,5 +153,7 @@ async def test_a_power_cut_at_any_step_leaves_all_of_the_old_or_of_the_new(
     steps = await _cut_everywhere(host, old, new, forgets=forgets)
     assert steps > 20
     await host.started_anew(MemoryDisk()).apply(Wanted())
+    host.close_maps()
+    await host.applier.let_go(Wanted())
     assert host.tree() == untouched
     assert list(host.state.iterdir()) == []

@@ -64,6 +64,13 @@ class Applier:
         """Return the digest of what this node has, None if nothing of ours. Raises DiskTrouble."""
         return (await asyncio.to_thread(self._files.journal)).digest
 
+    async def in_force(self) -> Outcome:
+        """Return what this node has, and what is not as it should be with that. Raises DiskTrouble."""
+        journal = await asyncio.to_thread(self._files.journal)
+        if journal.attempt is not None and journal.attempt.waits is not None:
+            return Outcome(journal.digest, journal.attempt.waits)
+        return Outcome(journal.digest, journal.in_force.remark if journal.in_force else None)
+
     async def version(self) -> str | None:
         """Return the version of multipath-tools: what multipathd says, or said last. Raises DiskTrouble."""
         with contextlib.suppress(NotRunning, CannotTell):
@@ -104,6 +111,21 @@ class Applier:
                 return None
             failure = Failed("an apply was interrupted", gone=attempt.daemon_ran and not await self._watch.alive())
             return await self._undo(failure, ran=attempt.daemon_ran)
+
+    async def let_go(self, wanted: Wanted) -> None:
+        """Let maps be removed that were in use when we took their LUNs off the list.
+
+        Those that are `wanted` again stay; one that is on the list again, whoever put it there, is forgotten.
+        """
+        try:
+            if not await asyncio.to_thread(self._wwids.leaving):
+                return
+            with self._files.locked():
+                leaving = await asyncio.to_thread(lambda: self._wwids.leaving() - self._wwids.listed())
+                stay = await self._watch.remove_maps(leaving - wanted.wwids)
+                await asyncio.to_thread(self._wwids.leave, stay | (leaving & wanted.wwids))
+        except DiskTrouble as error:
+            log.warning("maps-stay reason=%s next=trying-again", error)
 
     async def apply(self, wanted: Wanted) -> Outcome:
         """Put it in force, or leave the node as it was. Never raises for what it finds on the node."""
@@ -150,6 +172,7 @@ class Applier:
             return
         self._files.begin(attempt, before.owned, version=version)
         self._files.write(wanted.drop_ins.baseline, wanted.drop_ins.overrides)
+        self._wwids.leave(((self._wwids.leaving() - self._wwids.listed()) | before.owned) - wanted.wwids)
         self._wwids.sync(wanted.wwids)
 
     def _waits_for(self, wanted: Wanted) -> bool:
@@ -166,13 +189,14 @@ class Applier:
         return Outcome(wanted.digest, NOT_RUNNING)
 
     async def _put_in_force(self, wanted: Wanted, before: Before, pid: int) -> Outcome:
-        may_go = before.owned - wanted.wwids
+        may_go = await asyncio.to_thread(self._wwids.leaving)
         try:
-            await self._watch.take_effect(pid, before.verdicts, may_go)
+            stay = await self._watch.take_effect(pid, before.verdicts, may_go)
             remark = await self._remark(wanted)
         except Failed as failure:
             error = await self._undo(failure, ran=True, before=before.verdicts)
             return Outcome(await self._digest_if_known(), error, stops=True)
+        await asyncio.to_thread(self._wwids.leave, stay)
         await asyncio.to_thread(self._commit, wanted, remark)
         return Outcome(wanted.digest, remark, stops=remark is not None)
 

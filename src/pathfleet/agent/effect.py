@@ -73,6 +73,7 @@ class Timing(Struct, frozen=True):
     `configured`: for multipathd to be done. `steady`: it must have been done for so long, since it answers `ok`
     before it begins, and dies of some values only at its next look at the paths, a second later. `settled`: for the
     maps to be as good as before. `back`: for all of the way back. `ask`: for one answer to what it is doing.
+    `removed`: for all maps that may go, out of the time of `configured`.
     """
 
     configured: float = 30.0
@@ -80,6 +81,7 @@ class Timing(Struct, frozen=True):
     settled: float = 6.0
     back: float = 18.0
     ask: float = 2.0
+    removed: float = 6.0
     pause: float = 0.25
 
 
@@ -89,6 +91,7 @@ class Watch:
     def __init__(self, multipathd: Daemonlike, timing: Timing | None = None) -> None:
         self._multipathd = multipathd
         self._timing = timing or Timing()
+        self._told: tuple[str, ...] = ()
 
     async def alive(self) -> bool:
         """Whether it runs, be it that it answers or not."""
@@ -104,28 +107,31 @@ class Watch:
         """Return its process. Raises NotRunning or CannotTell."""
         return (await self._multipathd.state(deadline_seconds=self._timing.ask)).pid
 
-    async def take_effect(self, pid: int, before: Mapping[str, Verdict], may_go: Collection[str]) -> None:
+    async def take_effect(self, pid: int, before: Mapping[str, Verdict], may_go: Collection[str]) -> frozenset[str]:
         """Return when the process `pid` works by its files and no map is worse than before. Raises Failed.
 
         `may_go`: LUNs that are no longer allowed. Their maps are removed where nobody uses them, before the files
-        are read, so that what else on this node still wants one gets it back.
+        are read, so that what else on this node still wants one gets it back. Returned are those whose maps stay.
         """
-        await self._remove_maps(may_go)
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._timing.configured
+        stay = await self.remove_maps(may_go)
         await self._reconfigure()
-        await self._configured(pid, self._timing.configured)
+        await self._configured(pid, end - clock())
         losses = await self._losses(before, may_go)
         # asked last of all: what it dies of, it may die of late
         await self._configured(pid, self._timing.configured / 10, steady=0)
         if losses:
             raise Failed(f"maps got worse: {some(losses)}")
+        return stay
 
     async def not_in_force(self, drop_ins: DropIns) -> tuple[Difference, ...]:
-        """Return which values of the drop-ins multipathd does not go by. Raises Failed."""
+        """Return which values of the drop-ins multipathd did not take. Raises Failed."""
         try:
             effective = await self._multipathd.effective()
         except (NotRunning, CannotTell) as error:
             raise Failed(f"nobody can tell what is in force: {error}", gone=isinstance(error, NotRunning)) from error
-        return tuple(each for each in drift.differences(drop_ins, effective) if each.proven)
+        return tuple(each for each in drift.not_taken(drop_ins, effective) if each.proven)
 
     async def come_back(
         self, unit: Unit, failure: Failed, before: Mapping[str, Verdict], may_go: Collection[str]
@@ -150,7 +156,7 @@ class Watch:
         while True:
             try:
                 pid = await self._answering()
-                await self._remove_maps(may_go)
+                await self.remove_maps(may_go)
                 await self._reconfigure()
                 return await self._configured(pid, self._timing.back)
             except Failed as error:
@@ -159,26 +165,50 @@ class Watch:
                     raise
             await unit.start()
 
-    async def _remove_maps(self, wwids: Collection[str]) -> None:
-        """Let multipathd remove these maps, but none without a usable path: what waits in it would be lost."""
+    async def remove_maps(self, wwids: Collection[str]) -> frozenset[str]:
+        """Let multipathd remove the maps of LUNs; return the LUNs whose maps stay, or of which nobody can tell.
+
+        None is removed that has no usable path: what waits in it would be lost.
+        """
         if not wwids:
-            return
+            return frozenset()
         try:
-            maps = [map_ for map_ in await self._multipathd.maps() if map_.uuid in wwids]
-            lost = {wwid for wwid, verdict in aftermath.verdicts(maps).items() if not verdict.active}
-            names = sorted(map_.name for map_ in maps if map_.uuid not in lost)
-            in_use = [name for name in names if not await self._multipathd.remove_map(name)]
+            maps = {map_.uuid: map_ for map_ in await self._multipathd.maps() if map_.uuid in wwids}
         except (NotRunning, CannotTell) as error:
-            log.warning("maps-stay reason=%s", error)  # what is wrong shows in the next steps
-            return
-        if in_use:
-            log.warning("maps-stay names=%s reason=they are in use", ",".join(in_use))
-        if pathless := sorted(map_.name for map_ in maps if map_.uuid in lost):
-            log.warning(
-                "maps-stay names=%s reason=they have no usable path, so what waits in them could not be written out;"
-                " bring a path back, then `multipathd del map NAME`",
-                ",".join(pathless),
+            self._tell(f"reason={error}")  # what is wrong shows in the next steps
+            return frozenset(wwids)
+        pathless = {wwid for wwid, verdict in aftermath.verdicts(maps.values()).items() if not verdict.active}
+        names = {wwid: map_.name for wwid, map_ in maps.items()}
+        refused, why = await self._removed({wwid: name for wwid, name in names.items() if wwid not in pathless})
+        told = [f"names={_listed(names, refused)} reason={why}"] if refused else []
+        if pathless:
+            told.append(
+                f"names={_listed(names, pathless)} reason=they have no usable path, so what waits in them could not be"
+                " written out; bring a path back, then they are removed"
             )
+        self._tell(*told)
+        return frozenset(refused | pathless)
+
+    async def _removed(self, names: Mapping[str, str]) -> tuple[set[str], str]:
+        """Let maps be removed, named by WWID; return those that stay, and why."""
+        stay, why = set(names), "they are in use"
+        try:
+            async with asyncio.timeout(self._timing.removed):
+                for wwid, name in sorted(names.items(), key=lambda each: each[1]):
+                    if await self._multipathd.remove_map(name):
+                        stay.remove(wwid)
+        except TimeoutError:
+            why = f"multipathd took more than {self._timing.removed:g} s"
+        except (NotRunning, CannotTell) as error:
+            why = str(error)
+        return stay, why
+
+    def _tell(self, *why: str) -> None:
+        """Log why maps stay, where it is not what was said last: they are tried again and again."""
+        if why != self._told:
+            self._told = why
+            for each in why:
+                log.warning("maps-stay %s next=trying-again", each)
 
     async def _reconfigure(self) -> None:
         """Tell it to; whether it took it shows in what it does next. Raises Failed."""
@@ -259,6 +289,10 @@ class Watch:
         return losses
 
 
+def _listed(names: Mapping[str, str], wwids: Collection[str]) -> str:
+    return ",".join(sorted(names[wwid] for wwid in wwids))
+
+
 def _late(found: bool | CannotTell, seconds: float) -> str:
     why = f"it answers nothing: {found}" if isinstance(found, CannotTell) else "it is still busy with it"
-    return f"multipathd had not read its configuration after {seconds:g} s: {why}"
+    return f"multipathd had not read its configuration after {seconds:.3g} s: {why}"

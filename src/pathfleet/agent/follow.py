@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Coroutine, Mapping
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from pathfleet.core import applied, configuration, roll
 from pathfleet.core.applied import Applied
 from pathfleet.core.roll import Go, Roll, Stopped, Turn, turn
 from pathfleet.core.wanted import Wanted, wanted
+from pathfleet.core.wire import STALE
 from pathfleet.errors import LockBusy, Malformed, Refused, StoreError
 from pathfleet.store import Change, Members, Store
 from pathfleet.system.disk import DiskTrouble
@@ -29,7 +31,8 @@ from pathfleet.system.notify import Notifier
 
 log = logging.getLogger(__name__)
 
-#: How often the drop-ins are looked at; what others wrote is heard of at once.
+#: How often the drop-ins are looked at; what others wrote is heard of at once. A node that was first and could not
+#: try leaves the turn to the others for so long.
 CHECK_SECONDS = 30.0
 #: A failure that the store did not take, or a turn that was not ours, is tried again after this.
 AGAIN_SECONDS = 3.0
@@ -54,14 +57,26 @@ class Cluster(Struct, frozen=True):
     roll: Roll | None
     values: Mapping[str, Mapping[str, bytes]]
 
-    def applied(self) -> dict[str, Applied]:
-        """Return what each node says of its applying; what is malformed says nothing."""
+    def applied(self, now: float) -> dict[str, Applied]:
+        """Return what each node that is online says now (epoch seconds) of its applying.
+
+        What is malformed says nothing, nor what is old: the node may have died of what it applied.
+        """
         said = {}
         for node, values in self.values.items():
-            if applied.KEY in values:
+            member = self.members.nodes.get(node)
+            if applied.KEY in values and member is not None and member.online:
                 with contextlib.suppress(Malformed):
                     said[node] = applied.decode(values[applied.KEY])
-        return said
+        return {node: each for node, each in said.items() if abs(now - each.time) <= STALE}
+
+
+class Passed(Struct, frozen=True):
+    """This node was first with `digest` and could not try it; until then (clock of the loop) others may."""
+
+    digest: str | None
+    outcome: Outcome
+    until: float
 
 
 class Follower:
@@ -77,6 +92,7 @@ class Follower:
         self._unnoted: tuple[str | None, str] | None = None
         self._said: tuple[str | None, str | None] | None = None
         self._waiting = False
+        self._passed: Passed | None = None
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; an apply that has begun is brought to its end first."""
@@ -139,8 +155,8 @@ class Follower:
         cluster = await self._read()
         self._status.check(cluster.values.get(self._node, {}))
         outcome = await self._outcome(cluster)
-        if outcome is not None:
-            await self._say(outcome)
+        # who waits speaks, too: silence would pass for an agent that stopped
+        await self._say(outcome or await self._in_force())
         return outcome
 
     async def _outcome(self, cluster: Cluster) -> Outcome | None:
@@ -155,13 +171,14 @@ class Follower:
                 return await self._as_it_is(_LOST)
             plan = await self._wanted(cluster)
             await self._note_failure()
+            await self._applier.let_go(plan)
             if await self._applier.has(plan):
                 return Outcome(plan.digest)
             if await self._applier.accepted(plan) and not self._failed_here(plan, cluster):
                 log.warning("files-put-back reason=they were not as the configuration in force has them")
                 return await self._apply(plan)
         except DiskTrouble as error:
-            return Outcome(None, f"not applied: {error}")
+            return await self._as_it_is(f"not applied: {error}")
         except Refused as error:
             return await self._as_it_is(str(error))
         return await self._in_turn(plan, cluster)
@@ -172,6 +189,8 @@ class Follower:
             return await self._as_it_is(decision.reason)
         if isinstance(decision, Go):
             return await self._apply(plan)
+        if (passed := self._passed) and passed.digest == plan.digest and self._now() < passed.until:
+            return passed.outcome
         try:
             async with self._store.lock(roll.LOCK):
                 return await self._first(plan)
@@ -188,15 +207,33 @@ class Follower:
             return await self._as_it_is(decision.reason)
         if not isinstance(decision, Go):
             return None
+        # a note of ours that is there already: this node may have died of it
+        again = cluster.roll is not None and (cluster.roll.digest, cluster.roll.first) == (plan.digest, self._node)
+        known_why = self._passed is not None and self._passed.digest == plan.digest
         await rolling.note_first(self._store, plan.digest, self._node)
-        outcome = await self._apply(plan)
+        outcome = await _to_the_end(self._apply_first(plan, may_pass=known_why or not again))
         await self._say(outcome)
         return outcome
+
+    async def _apply_first(self, plan: Wanted, *, may_pass: bool) -> Outcome:
+        """Apply; where this node could not try, through no fault of the configuration, let another one be first."""
+        outcome = await self._apply_and_note(plan)
+        if outcome.error is None or outcome.stops or not may_pass:
+            return outcome
+        self._passed = Passed(plan.digest, outcome, self._now() + CHECK_SECONDS)
+        try:
+            await rolling.give_back(self._store, plan.digest, self._node)
+        except StoreError as trouble:
+            log.warning("turn-not-given-back error=%s next=trying-again", trouble)
+        return outcome
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _turn(self, plan: Wanted, cluster: Cluster, *, first: bool = False) -> Turn:
         if self._unnoted is not None and self._unnoted[0] == plan.digest:
             return Stopped(self._unnoted[1])
-        return turn(plan.digest, self._node, cluster.roll, cluster.applied(), first=first)
+        return turn(plan.digest, self._node, cluster.roll, cluster.applied(time.time()), first=first)
 
     def _failed_here(self, plan: Wanted, cluster: Cluster) -> bool:
         noted = cluster.roll is not None and cluster.roll.digest == plan.digest and self._node in cluster.roll.failed
@@ -229,7 +266,14 @@ class Follower:
         try:
             return Outcome(await self._applier.digest(), error)
         except DiskTrouble as trouble:
-            return Outcome(None, f"{error}; {trouble}")
+            return Outcome(None, error if str(trouble) in error else f"{error}; {trouble}")
+
+    async def _in_force(self) -> Outcome:
+        """Return what there is while another node is the first."""
+        try:
+            return await self._applier.in_force()
+        except DiskTrouble as trouble:
+            return Outcome(None, f"not applied: {trouble}")
 
     async def _wanted(self, cluster: Cluster) -> Wanted:
         return wanted(cluster.content, cluster.overrides, version=await self._applier.version())

@@ -72,20 +72,23 @@ class MapWork:
         return self._lun.node(device)
 
     async def use(self, wwid: str) -> MapUse:
-        """Return a LUN's map and who uses it, or who uses its bare paths."""
+        """Return a LUN's map and who uses it, or its bare paths and who uses those."""
         found = await asyncio.to_thread(self._lun.find, wwid)
         if found is None:
-            return MapUse(None, holders=await asyncio.to_thread(self._users_of_paths, wwid))
+            return await asyncio.to_thread(self._use_of_paths, wwid)
         holders = await self.holders(found.device)
         for group in await self.groups(wwid):
             count = len(await (await self.lvm()).volumes(group))
-            if count:
-                holders += (Holder("group", f"{group} ({count} volumes)", found.device),)
+            kind, name = ("group", f"{group} ({count} volumes)") if count else ("empty-group", group)
+            holders += (Holder(kind, name, found.device),)
         verdict = await self.verdict(wwid)
         return MapUse(found.device, found.size, found.paths, verdict.active if verdict else None, holders)
 
-    def _users_of_paths(self, wwid: str) -> tuple[Holder, ...]:
-        return tuple(user for path in self._lun.paths_of(wwid) for user in self._lun.holding(path.device))
+    def _use_of_paths(self, wwid: str) -> MapUse:
+        paths = self._lun.paths_of(wwid)
+        return MapUse(
+            None, paths=paths, holders=tuple(user for path in paths for user in self._lun.holding(path.device))
+        )
 
     async def groups(self, wwid: str) -> tuple[str, ...]:
         """Return the volume groups on a LUN's map."""

@@ -10,12 +10,13 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pathfleet.cluster import config
+from pathfleet.cluster import config, rolling
 from pathfleet.cluster.config import Current
 from pathfleet.cluster.nodes import asked
 from pathfleet.core import applied, drift
 from pathfleet.core.applied import Applied
 from pathfleet.core.drift import Difference, Effective
+from pathfleet.core.roll import Roll
 from pathfleet.core.wire import STALE
 from pathfleet.errors import Malformed
 from pathfleet.store import Member, Store
@@ -36,7 +37,7 @@ class NodeDrift(Struct, frozen=True, rename="kebab"):
     """One node. `digest` is of what it says that it has in force; `differences` is None where nobody looked.
 
     `drifted`: the digest is the wanted one, and multipathd goes by something else. `behind`: the node has not taken
-    the configuration yet. `age` in seconds.
+    the configuration yet; `reason` says whom it waits for. `age` in seconds.
     """
 
     node: str
@@ -61,7 +62,7 @@ Ask = Callable[[str], Awaitable[Effective]]
 
 async def look(store: Store, ask: Ask | None = None) -> ClusterDrift:
     """Return how all nodes stand; with `ask`, also by keyword, as far as the nodes can be asked. Raises StoreError."""
-    current = await config.read(store)
+    current, known = await config.read(store), await rolling.read(store)
     members, values = await asyncio.gather(store.members(), store.all_values())
     now = int(time.time())
     rows = {
@@ -70,6 +71,7 @@ async def look(store: Store, ask: Ask | None = None) -> ClusterDrift:
         )
         for name in sorted({*members.nodes, *values})
     }
+    rows = _with_waits(rows, known, current.wanted_digest)
     if ask is not None:
         compared = await compare(current, rows, ask)
         rows = {name: _with_differences(row, compared[name]) for name, row in rows.items()}
@@ -121,6 +123,22 @@ def _doubt(member: Member, age: int) -> str | None:
     if not member.online:
         return "the node is offline"
     return None if abs(age) <= STALE else "what it said is old: its agent has stopped, or its clock is wrong"
+
+
+def _with_waits(rows: dict[str, NodeDrift], known: Roll | None, digest: str | None) -> dict[str, NodeDrift]:
+    """Say of the nodes that are behind which one they wait for; nodes themselves publish only what they have."""
+    if known is None or known.digest != digest or known.first is None or known.at_once or known.failed:
+        return rows
+    first = rows.get(known.first)
+    if first is not None and first.state is Standing.IN_FORCE:
+        return rows
+    waits = f"waits for node {known.first}, which goes first"
+    if first is None or first.state is Standing.UNKNOWN:
+        waits += " and is not heard of; `pathfleet config apply --retry` lets another one try"
+    return {
+        name: replace(row, reason=waits) if row.state is Standing.BEHIND and name != known.first else row
+        for name, row in rows.items()
+    }
 
 
 def _with_differences(row: NodeDrift, found: list[Difference] | str) -> NodeDrift:

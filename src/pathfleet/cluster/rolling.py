@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from pathfleet.core import roll
 from pathfleet.core.roll import Roll
 from pathfleet.errors import Conflict
@@ -19,16 +21,21 @@ async def read(store: Store) -> Roll | None:
 
 
 async def begin(store: Store, digest: str | None, *, at_once: bool = False) -> None:
-    """Roll a configuration out, `at_once` on all nodes together; one that has failed with it stays known.
+    """Roll a configuration out, `at_once` on all nodes together; who failed with it, or began it, stays known.
 
     `digest` is as nodes publish it: None for nothing. Raises StoreError.
     """
-    await _change(store, lambda known: Roll(digest, at_once, _failures(known, digest)))
+    await _change(store, lambda known: _begun(known, digest, at_once=at_once))
 
 
 async def note_first(store: Store, digest: str | None, node: str) -> None:
     """Say who is the first with a configuration, before it changes anything. Raises StoreError."""
     await _change(store, lambda known: roll.begun(known, digest, node))
+
+
+async def give_back(store: Store, digest: str | None, node: str) -> None:
+    """Say that a node is not the first after all, if it still is; others may be. Raises StoreError."""
+    await _change(store, lambda known: roll.given_back(known, digest, node))
 
 
 async def note_failure(store: Store, digest: str | None, node: str, error: str) -> None:
@@ -41,8 +48,10 @@ async def retry(store: Store, digest: str | None, *, at_once: bool = False) -> N
     await _change(store, lambda _: Roll(digest, at_once))
 
 
-def _failures(known: Roll | None, digest: str | None) -> dict[str, str]:
-    return known.failed if known is not None and known.digest == digest else {}
+def _begun(known: Roll | None, digest: str | None, *, at_once: bool) -> Roll:
+    if known is None or known.digest != digest:
+        return Roll(digest, at_once)
+    return msgspec.structs.replace(known, at_once=at_once)
 
 
 async def _change(store: Store, change: Callable[[Roll | None], Roll]) -> None:

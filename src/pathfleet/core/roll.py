@@ -50,8 +50,13 @@ Turn = Go | Wait | Stopped
 def turn(
     digest: str | None, node: str, roll: Roll | None, applied: Mapping[str, Applied], *, first: bool = False
 ) -> Turn:
-    """Return what a node that wants `digest` (None: nothing any more) is to do; `first`: it holds the lock."""
+    """Return what a node that wants `digest` (None: nothing any more) is to do; `first`: it holds the lock.
+
+    `applied` is what nodes say that are there now.
+    """
+    before: str | None = None
     if roll is not None and roll.digest == digest:
+        before = roll.first
         if node in roll.failed:
             return Stopped(roll.failed[node])
         if roll.failed:
@@ -62,9 +67,10 @@ def turn(
             )
         if roll.at_once:
             return Go()
-    if any(proves(said, digest) for name, said in applied.items() if name != node):
+    # a node that never had anything says the same as one that took it off: of these only the first one has proven it
+    witnesses = [name for name in applied if name != node and (digest is not None or name == before)]
+    if any(proves(applied[name], digest) for name in witnesses):
         return Go()
-    before = roll.first if roll is not None and roll.digest == digest else None
     return Go() if first and before in (None, node) else Wait()
 
 
@@ -77,6 +83,13 @@ def begun(roll: Roll | None, digest: str | None, node: str) -> Roll:
     """Return the file before a node begins as the first."""
     known = roll if roll is not None and roll.digest == digest else Roll(digest)
     return msgspec.structs.replace(known, first=node)
+
+
+def given_back(roll: Roll | None, digest: str | None, node: str) -> Roll:
+    """Return the file after the first node could not try it, for a reason of its own: somebody else may be first."""
+    known = roll if roll is not None else Roll(digest)
+    ours = (known.digest, known.first) == (digest, node)
+    return msgspec.structs.replace(known, first=None) if ours else known
 
 
 def failed(roll: Roll | None, digest: str | None, node: str, error: str) -> Roll:

@@ -7,6 +7,7 @@ power cut at any step `restore` brings back what was in force.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -174,8 +175,13 @@ class Files:
         if os.path.lexists(self.state):
             with Directory(self.state, self.disk, private=True) as state:
                 state.remove(_JOURNAL)
-            with told(self.state, "removed"), contextlib.suppress(FileNotFoundError):
-                self.disk.rmdir(self.state)
+            # what maps are still to be removed stays known
+            with told(self.state, "removed"):
+                try:
+                    self.disk.rmdir(self.state)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                        raise
 
     def _note(self, journal: Journal) -> None:
         if not os.path.lexists(self.state):

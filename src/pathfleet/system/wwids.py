@@ -23,6 +23,7 @@ from pathfleet.system.dropins import ROOT, STATE
 
 FILE = "wwids"
 _RECORD = "owned-wwids.json"
+_LEAVING = "leaving-maps.json"
 #: What multipath itself puts at the head of a new file (multipath-tools, WWIDS_FILE_HEADER).
 HEADER = b"""\
 # Multipath wwids, Version : 1.0
@@ -59,11 +60,11 @@ class Wwids:
 
     def owned(self) -> frozenset[str]:
         """Return the WWIDs that are in the file because of us."""
-        return self._record().owned & self._listed()
+        return self._record().owned & self.listed()
 
     def allow(self, wanted: Collection[str]) -> bool:
         """Whether the file allows all of `wanted`, and nothing more because of us."""
-        listed = self._listed()
+        listed = self.listed()
         return listed.issuperset(wanted) and (self._record().owned & listed).issubset(wanted)
 
     def sync(self, wanted: Collection[str]) -> frozenset[str]:
@@ -92,6 +93,38 @@ class Wwids:
                         root.remove(FILE)
             state.remove(_RECORD)
 
+    def leaving(self) -> frozenset[str]:
+        """Return the LUNs that we took off the list and whose maps are still to be removed."""
+        if not os.path.lexists(self._state):
+            return frozenset()
+        with Directory(self._state, self._disk, private=True) as state:
+            text = state.read(_LEAVING)
+        if text is None:
+            return frozenset()
+        try:
+            return msgspec.json.decode(text, type=frozenset[str])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DiskTrouble(
+                f"{self._state / _LEAVING} cannot be understood: {error}; remove it: maps of LUNs that are no longer "
+                "allowed then stay until `multipathd del map NAME`"
+            ) from error
+
+    def leave(self, wwids: Collection[str]) -> None:
+        """Note which LUNs' maps are still to be removed, also for after a restart."""
+        if not os.path.lexists(self._state):
+            return
+        with Directory(self._state, self._disk, private=True) as state:
+            content = msgspec.json.encode(sorted(wwids)) if wwids else None
+            if content == state.read(_LEAVING):
+                return
+            if content is None:
+                state.remove(_LEAVING)
+            else:
+                state.replace(_LEAVING, content, mode=0o600)
+        if content is None:
+            with contextlib.suppress(OSError):  # the journal is in it, while anything of ours is in force
+                self._disk.rmdir(self._state)
+
     def _synced(self, content: bytes, wanted: frozenset[str]) -> bytes:
         """Return the file's new content; what will be ours is noted before it is there."""
         record, listed = self._record(), entries(content)
@@ -103,7 +136,8 @@ class Wwids:
         # as it was before us: without the line end that we gave it
         return text[:-1] if unended is not None and len(text) == unended + 1 and not owned & wanted else text
 
-    def _listed(self) -> frozenset[str]:
+    def listed(self) -> frozenset[str]:
+        """Return the WWIDs that are in the file, whoever added them."""
         if not os.path.lexists(self._root):
             return frozenset()
         with Directory(self._root, self._disk) as root:
