@@ -256,9 +256,56 @@ async def test_what_a_node_is_too_old_for_is_a_warning_that_names_it(store: Memo
 
 async def test_a_line_that_does_not_count_is_a_warning(store: MemoryStore, memory: Memory) -> None:
     memory.files[configuration.FILE] = File(b"defaults: defaults\n\tpolling-interval abc\n\n", "c1")
-    (warning,) = (await config.plan(store, set_retry)).warnings
-    assert warning.startswith("multipath.cfg, line 3: ")
+    (warning,) = (await config.plan(store, no_edit)).warnings
+    assert warning.startswith("multipath.cfg, line 2: ")
     assert "no node applies it" in warning
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"no-path-retry": "queue"}, {"features": "1 queue_if_no_path"}, {"queue-without-daemon": "yes"}],
+)
+async def test_a_default_that_lets_io_wait_without_end_is_a_warning_of_the_change_that_sets_it(
+    store: MemoryStore, setting: dict[str, str]
+) -> None:
+    planned = await config.plan(store, lambda text: configuration.set_defaults(text, setting))
+    (warning,) = planned.warnings
+    ((name, value),) = setting.items()
+    assert warning.startswith(
+        f"multipath.cfg, {name} {value} of the defaults: without any path, I/O waits without end"
+    )
+    await config.write(store, planned)
+    later = await config.plan(store, lambda text: configuration.set_defaults(text, {"failback": "manual"}))
+    assert later.warnings == ()
+
+
+async def test_luns_that_are_to_queue_are_one_warning(store: MemoryStore) -> None:
+    def many(text: str) -> str:
+        for number in range(5):
+            text = configuration.add_wwid(text, f"{OTHER[:-1]}{number + 2}", {"no-path-retry": "queue"})
+        return text
+
+    (warning,) = (await config.plan(store, many)).warnings
+    assert f"{OTHER[:-1]}2, {OTHER[:-1]}3, {OTHER[:-1]}4 and 2 more" in warning
+
+
+async def test_a_device_that_is_the_array_of_a_lun_is_known_by_what_nodes_publish(
+    store: MemoryStore, memory: Memory
+) -> None:
+    said = {"multipathd": "running", "start": 0, "versions": {}, "arrays": {LUN[:8]: "NETAPP LUN C-Mode"}}
+    memory.values["b"] = {node.KEY: wire.stamp(said, 1)}
+    hides = 'blacklist {\n\tdevice {\n\t\tvendor "NETAPP"\n\t\tproduct "LUN.*"\n\t}\n}\n'
+    (warning,) = (await config.plan_overrides(store, hides)).warnings
+    assert f"this hides {LUN}" in warning
+
+
+async def test_an_alias_is_given_once_be_it_by_the_overrides_or_the_clusters_luns(store: MemoryStore) -> None:
+    named = f"multipaths {{\n\tmultipath {{\n\t\twwid {OTHER}\n\t\talias db\n\t}}\n}}\n"
+    with pytest.raises(BadOverrides, match=f"db is the alias of {LUN} too"):
+        await config.plan_overrides(store, named)
+    await config.write(store, await config.plan_overrides(store, named.replace("db", "log")))
+    with pytest.raises(BadRequest, match="alias: overrides, line 4: log is the alias of"):
+        await config.plan(store, lambda text: configuration.set_alias(text, LUN, "log"))
 
 
 async def test_a_lun_that_storages_use_is_removed_only_by_force(store: MemoryStore, memory: Memory) -> None:

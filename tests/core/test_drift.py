@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathfleet.core.configuration import Configuration
-from pathfleet.core.drift import Difference, differences
+from pathfleet.core.drift import Difference, differences, not_taken
 from pathfleet.core.render import DropIns, render
 
 LUN = "3600a098038314c6c6e3f4b6f4c6c5a30"
@@ -108,3 +108,48 @@ def test_only_what_is_shown_as_something_else_or_lacks_in_a_list_is_proven() -> 
 
 def test_what_some_releases_print_wrong_is_not_compared() -> None:
     assert differences(DropIns("defaults {\n\tforce_sync yes\n}\n"), "defaults {\n\tforce_sync no\n}\n") == []
+
+
+OWN = f"""overrides {{
+	no_path_retry queue
+	fast_io_fail_tmo 5
+	protocol {{
+		type "scsi:fcp"
+		dev_loss_tmo 60
+	}}
+}}
+multipaths {{
+	multipath {{
+		wwid "{LUN}"
+		alias "db"
+		failback manual
+	}}
+}}
+devices {{
+	device {{
+		vendor "ACME"
+		product "Disk"
+		no_path_retry 7
+	}}
+}}
+"""
+
+
+def test_a_nodes_own_sections_that_outrank_the_clusters_defaults_make_differences_and_devices_do_not() -> None:
+    wanted = drop_ins(no_path_retry="12", failback="immediate", dev_loss_tmo="30", fast_io_fail_tmo="5")
+    effective = f"{wanted.baseline}{OWN}"
+    assert differences(wanted, effective) == [
+        Difference("overrides", "no_path_retry", "12", "queue"),
+        Difference("protocol scsi:fcp", "dev_loss_tmo", "30", "60"),
+        Difference(f"multipath {LUN}", "failback", "immediate", "manual"),
+    ]
+
+
+def test_what_outranks_the_defaults_is_no_proof_that_the_drop_ins_were_not_taken() -> None:
+    wanted = drop_ins(no_path_retry="12", failback="immediate", dev_loss_tmo="30")
+    assert not_taken(wanted, f"{wanted.baseline}{OWN}") == []
+
+
+def test_the_clusters_own_overrides_and_luns_outrank_its_defaults_without_a_difference() -> None:
+    wanted = drop_ins("overrides {\n\tno_path_retry fail\n}\n", no_path_retry="12")
+    assert differences(wanted, f"{wanted.baseline}{wanted.overrides}") == []

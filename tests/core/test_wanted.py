@@ -10,6 +10,12 @@ CFG = b"defaults: defaults\n\tno-path-retry 7\n\nwwid: 3600a\n\talias db\n"
 OVERRIDES = b"overrides {\n\tno_path_retry fail\n}\n"
 
 
+def test_overrides_that_give_away_the_alias_of_a_lun_are_refused() -> None:
+    taken = b"multipaths {\n\tmultipath {\n\t\twwid 3600b\n\t\talias db\n\t}\n}\n"
+    with pytest.raises(Refused, match="line 4: db is the alias of 3600a"):
+        wanted(CFG, taken, version="0.9.4")
+
+
 def test_a_node_is_to_have_both_files_and_the_luns() -> None:
     plan = wanted(CFG, OVERRIDES, version="0.9.4")
     assert plan.digest == combined_digest(CFG, OVERRIDES)

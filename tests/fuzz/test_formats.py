@@ -32,7 +32,7 @@ _SECTION_CONFIG = st.lists(
 def test_multipath_conf_is_parsed_linted_and_flattened_whatever_it_says(text: str) -> None:
     tree = parse(text)
     settings_of(tree)
-    lint(text, versions=[text], allow_listed=[text], fencing=True)
+    lint(text, versions=[text], allow_listed=[text], aliases={"3600": text}, arrays={text: text})
     if not tree.problems:
         assert without_places(parse(render(tree))) == without_places(tree)
 

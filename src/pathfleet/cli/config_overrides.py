@@ -137,7 +137,7 @@ async def _linted(ctx: click.Context, text: str | None) -> tuple[Diagnostic, ...
             current = await config.read(store)
             if text is not None:
                 current = Current(current.content, text.encode(errors="surrogateescape"))
-            return config.check(current, await config.versions(store))
+            return config.check(current, await config.published(store))
     except StoreError as error:
         if text is None:
             raise

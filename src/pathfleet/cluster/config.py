@@ -9,21 +9,25 @@ What nodes make of it is not decided here: see `agent.apply`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
 from pathfleet.cluster import rolling
-from pathfleet.core import configuration, node, render, storagecfg
+from pathfleet.core import arrays, configuration, node, render, storagecfg
+from pathfleet.core.conf.advice import QUEUEING, queues_for_ever
 from pathfleet.core.conf.lint import Diagnostic, lint
 from pathfleet.core.configuration import Configuration
+from pathfleet.core.node import NodeInfo
 from pathfleet.core.render import DropIns
 from pathfleet.errors import BadRequest, Busy, Conflict, Malformed
 from pathfleet.store import File, Store, checked_content
 
 #: Returns a changed text of multipath.cfg, or raises why not; those of `core.configuration`, with their arguments.
 Edit = Callable[[str], str]
+#: What nodes say of themselves: multipath-tools' release, and whose LUNs they have.
+Published = dict[str, NodeInfo | None]
 
 
 class BadOverrides(BadRequest):
@@ -111,13 +115,13 @@ async def read(store: Store) -> Current:
     )
 
 
-async def versions(store: Store) -> dict[str, str | None]:
-    """Return the version of multipath-tools of each node that has published itself; None where it is not known."""
-    known: dict[str, str | None] = {}
+async def published(store: Store) -> Published:
+    """Return what each node has published of itself, None where that is garbage. Raises StoreError."""
+    known: Published = {}
     for name, values in sorted((await store.all_values()).items()):
         if node.KEY in values:
             try:
-                known[name] = node.decode(values[node.KEY]).versions.multipath_tools
+                known[name] = node.decode(values[node.KEY])
             except Malformed:
                 known[name] = None
     return known
@@ -126,12 +130,13 @@ async def versions(store: Store) -> dict[str, str | None]:
 async def plan(store: Store, edit: Edit, *, digest: str | None = None) -> Plan:
     """Return what an edit of multipath.cfg would do. `digest`: of the file that whoever wants it has read.
 
-    Raises Conflict if the file has another digest, and what `edit` raises; StoreError.
+    Raises Conflict if the file has another digest, BadRequest for an alias that the overrides give to another LUN,
+    and what `edit` raises; StoreError.
     """
     before = await read(store)
     _same(configuration.FILE, before.digest, digest)
     after = Current(edit(before.text).encode(errors="surrogateescape"), before.overrides_content)
-    return await asyncio.to_thread(_planned, before, after, await versions(store))
+    return await asyncio.to_thread(_planned, before, after, await published(store))
 
 
 async def plan_overrides(store: Store, text: str, *, digest: str | None = None) -> Plan:
@@ -141,14 +146,14 @@ async def plan_overrides(store: Store, text: str, *, digest: str | None = None) 
     """
     before = await read(store)
     _same(configuration.OVERRIDES_FILE, before.overrides_digest, digest)
-    known = await versions(store)
+    known = await published(store)
     after = Current(before.content, _encoded(text))
     return await asyncio.to_thread(_planned, before, after, known, refusing=True)
 
 
 async def plan_both(store: Store, before: Current, text: str, overrides: str) -> Plan:
     """Return what new texts of both files, made from `before`, would do. Raises BadOverrides, StoreError."""
-    known = await versions(store)
+    known = await published(store)
     after = Current(text.encode(errors="surrogateescape"), _encoded(overrides))
     return await asyncio.to_thread(_planned, before, after, known, refusing=True)
 
@@ -222,13 +227,29 @@ async def write(store: Store, planned: Plan, *, at_once: bool = False) -> None:
         await rolling.begin(store, (await read(store)).wanted_digest, at_once=at_once)
 
 
-def check(current: Current, known: Mapping[str, str | None]) -> tuple[Diagnostic, ...]:
-    """Return what is found in the overrides, given the LUNs and the nodes' versions."""
+def check(current: Current, known: Published) -> tuple[Diagnostic, ...]:
+    """Return what is found in the overrides, given the LUNs, and what nodes say of themselves."""
+    configured = current.configuration
     return lint(
         current.overrides,
-        versions=sorted({version for version in known.values() if version}),
-        allow_listed=tuple(current.configuration.wwids),
+        versions=sorted({version for version in _versions(known).values() if version}),
+        allow_listed=tuple(configured.wwids),
+        aliases=configured.aliases,
+        arrays=_arrays(configured, known),
     )
+
+
+def _versions(known: Published) -> dict[str, str | None]:
+    return {name: info.versions.multipath_tools if info else None for name, info in known.items()}
+
+
+def _arrays(configured: Configuration, known: Published) -> dict[str, str]:
+    """Return by WWID from which array a LUN is; one node's word for it is enough."""
+    told: dict[str, str] = {}
+    for info in known.values():
+        told = {**(info.arrays if info else {}), **told}
+    named = {wwid: arrays.array_of(wwid, told) for wwid in configured.wwids}
+    return {wwid: array for wwid, array in named.items() if array}
 
 
 def trimmed(text: str) -> str:
@@ -244,21 +265,54 @@ def _encoded(overrides: str) -> bytes:
         raise BadRequest({"content": f"character {error.start + 1} is none that a file can have"}) from error
 
 
-def _planned(before: Current, after: Current, known: Mapping[str, str | None], *, refusing: bool = False) -> Plan:
+def _planned(before: Current, after: Current, known: Published, *, refusing: bool = False) -> Plan:
     for content in (after.content, after.overrides_content):
         checked_content(content)
     findings = check(after, known)
     if refusing and any(finding.severity == "error" for finding in findings):
         raise BadOverrides(findings)
+    _refuse_taken_alias(findings, before, known)
     warnings = [f"overrides, line {found.line}: {found.message}" for found in findings]
     warnings += [
         f"{configuration.FILE}, line {problem.line}: {problem.message}; no node applies it until that is corrected"
         for problem in after.configuration.problems
     ]
-    for version in sorted({*known.values()}, key=lambda version: version or ""):
-        names = ", ".join(name for name in known if known[name] == version)
+    warnings += _queueing(before.configuration, after.configuration)
+    versions = _versions(known)
+    for version in sorted({*versions.values()}, key=lambda version: version or ""):
+        names = ", ".join(name for name in versions if versions[name] == version)
         warnings += [f"{sentence} (on {names})" for sentence in after.drop_ins(version).left_out]
     return Plan(before, after, tuple(warnings))
+
+
+def _refuse_taken_alias(findings: Collection[Diagnostic], before: Current, known: Published) -> None:
+    """Refuse an alias for which no node would apply anything any more: the overrides give it to another LUN."""
+    taken = [found for found in findings if found.code == "alias-repeated"]
+    # what was so before is no reason to refuse what does not touch it
+    old = check(before, known) if taken else ()
+    for found in taken:
+        if found not in old:
+            raise BadRequest({"alias": f"overrides, line {found.line}: {found.message}"})
+
+
+def _queueing(before: Configuration, after: Configuration) -> Iterator[str]:
+    """Yield what is now set, and lets I/O wait without end."""
+    new = sorted(_queues(after) - _queues(before))
+    for name, value in dict.fromkeys((name, value) for name, value, _ in new):
+        places = [place for *setting, place in new if setting == [name, value]]
+        shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        yield f"{configuration.FILE}, {name} {value} of {shown}: {QUEUEING}"
+
+
+def _queues(configured: Configuration) -> set[tuple[str, str, str]]:
+    """Return the properties that let I/O wait without end: name, value, and of what."""
+    places = {"the defaults": configured.defaults, **configured.wwids}
+    return {
+        (name, value, place)
+        for place, properties in places.items()
+        for name, value in properties.items()
+        if queues_for_ever(name.replace("-", "_"), value)
+    }
 
 
 def _content(file: File | None) -> bytes:

@@ -40,6 +40,11 @@ class Configuration(Struct, frozen=True):
         """Whether nothing at all is configured."""
         return not (self.has_defaults or self.wwids)
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The alias of each LUN that has one, by WWID."""
+        return {wwid: properties["alias"] for wwid, properties in self.wwids.items() if "alias" in properties}
+
 
 def parse(text: str) -> Configuration:
     """Return what the text says, whatever it is; what does not count is among the problems."""

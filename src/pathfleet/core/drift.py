@@ -2,7 +2,8 @@
 
 Effective is what `show config local` says: every default, the overrides, the sections of LUNs that have a map, and
 devices only as they apply to the disks there are. What a release does not print when it is not set counts as unset.
-Which values mean the same is known to `core.conf.keywords` alone.
+A node's own `overrides` and `multipaths` take precedence of the cluster's defaults: multipathd then goes by something
+else, though it took all of the drop-ins. Which values mean the same is known to `core.conf.keywords` alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from pathfleet.core.conf import syntax
-from pathfleet.core.conf.effective import LISTED, settings
+from pathfleet.core.conf.effective import LISTED, Settings, outranked, settings
 from pathfleet.core.conf.syntax import Tree
 from pathfleet.core.facts import HIDDEN
 from pathfleet.core.render import DropIns
@@ -58,18 +59,36 @@ class Difference(Struct, frozen=True, rename="kebab"):
 
 
 def differences(drop_ins: DropIns, effective: str) -> list[Difference]:
-    """Return where multipathd's own words differ from what the drop-ins say.
+    """Return where what multipathd goes by differs from what the drop-ins say.
 
     `devices` are not compared (multipathd merges them with its hardware table), nor LUNs that have no map here.
     """
-    wanted = settings(syntax.parse(drop_ins.baseline or "")) | settings(syntax.parse(drop_ins.overrides or ""))
-    tree = syntax.parse(effective)
+    return not_taken(drop_ins, effective) + _outranking(_wanted(drop_ins), settings(syntax.parse(effective)))
+
+
+def not_taken(drop_ins: DropIns, effective: str) -> list[Difference]:
+    """Return where multipathd did not take what the drop-ins say: the same section has another value."""
+    wanted, tree = _wanted(drop_ins), syntax.parse(effective)
     there, maps = settings(tree), _maps(tree)
     return [
         _difference(key, value, there.get(key))
         for key, value in wanted.items()
         if there.get(key) not in (value, HIDDEN) and _comparable(key, maps)
     ]
+
+
+def _wanted(drop_ins: DropIns) -> Settings:
+    return settings(syntax.parse(drop_ins.baseline or "")) | settings(syntax.parse(drop_ins.overrides or ""))
+
+
+def _outranking(wanted: Settings, there: Settings) -> list[Difference]:
+    """Return what is not the cluster's and takes precedence of it; entries of `devices` do so by nature."""
+    found = []
+    for key, value in there.items():
+        below = None if key in wanted or key[0] == "devices" or value == HIDDEN else outranked(key, wanted)
+        if below is not None and below[1] != value:
+            found.append(_difference(key, below[1], value))
+    return found
 
 
 def _comparable(key: tuple[str, ...], maps: Collection[str]) -> bool:

@@ -126,6 +126,12 @@ def matrix(columns: Iterable[Column], expectations: Expectations, now: int) -> D
     return document(zip(heads, rows.values(), strict=True), by_name, now)
 
 
+def is_calm(lun: Lun) -> bool:
+    """Whether there is nothing to say of a LUN but that all its paths are usable, on the nodes that it is shown of."""
+    noticed = any(cell.state is not State.OPTIMAL or cell.flags for cell in lun.nodes.values())
+    return bool(lun.nodes) and not noticed and not lun.warnings
+
+
 def somewhere(expected: Expected | None) -> bool:
     """Whether a LUN is expected on any node at all."""
     return expected is not None and (expected.nodes is None or bool(expected.nodes))

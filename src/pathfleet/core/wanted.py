@@ -39,7 +39,7 @@ def wanted(cluster: bytes, overrides: bytes, *, version: str | None) -> Wanted:
 
 def _lint(text: str, configured: Configuration, version: str | None) -> None:
     versions = (version,) if version else ()
-    findings = lint(text, versions=versions, allow_listed=tuple(configured.wwids))
+    findings = lint(text, versions=versions, aliases=configured.aliases)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise Refused(_refusal(OVERRIDES_FILE, errors[0].line, errors[0].message, len(errors) - 1))

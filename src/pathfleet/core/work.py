@@ -27,9 +27,10 @@ class PathSeen(Struct, frozen=True, rename="kebab"):
 
 
 class Holder(Struct, frozen=True, rename="kebab"):
-    """Who uses a device. `kind`: volume, partition, device, mount, swap, process, opened, group; `on`: which device.
+    """Who uses a device. `kind`: volume, partition, device, mount, swap, process, opened, group, empty-group.
 
-    A `partition` that nobody uses goes with its map; a `group` with volumes is there so that nobody forgets it.
+    `on`: which device. A `partition` that nobody uses goes with its map; a `group` with volumes and an `empty-group`
+    are there so that nobody forgets them.
     """
 
     kind: str
@@ -43,7 +44,7 @@ class Holder(Struct, frozen=True, rename="kebab"):
 class MapUse(Struct, frozen=True, rename="kebab"):
     """A LUN's map on a node, and who uses it. `usable`: its paths, None as unknown.
 
-    `device` None: there is no map, and `holders` use its bare paths.
+    `device` None: there is no map; `paths` are its bare disks, and `holders` use those.
     """
 
     device: str | None
@@ -55,7 +56,13 @@ class MapUse(Struct, frozen=True, rename="kebab"):
     @property
     def users(self) -> tuple[Holder, ...]:
         """Those for whom the map must stay."""
-        return tuple(holder for holder in self.holders if holder.kind not in ("group", "partition"))
+        return tuple(holder for holder in self.holders if holder.kind not in ("group", "empty-group", "partition"))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The volume groups on the map, by name, with volumes or without."""
+        named = (holder.name for holder in self.holders if holder.kind in ("group", "empty-group"))
+        return tuple(name.partition(" ")[0] for name in named)
 
 
 class Paths(Struct, frozen=True, rename="kebab"):

@@ -26,9 +26,8 @@ def warnings(findings: tuple[Diagnostic, ...]) -> list[str]:
 
 
 def test_honest_overrides_pass_without_a_word() -> None:
-    assert (
-        lint(read("overrides.conf"), versions=["0.9.4", "0.15.1"], allow_listed=["360014050001"], fencing=True) == ()
-    )
+    luns = {"360014050001": "ACME Array 9"}
+    assert lint(read("overrides.conf"), versions=["0.9.4", "0.15.1"], allow_listed=[*luns], arrays=luns) == ()
 
 
 def test_everything_that_some_release_misreads_is_told_on_its_line() -> None:
@@ -123,10 +122,15 @@ def test_a_protocol_section_is_refused_where_a_release_reads_it_as_overrides() -
     "setting",
     ["no_path_retry queue", 'features "1 queue_if_no_path"', 'features "3 queue_if_no_path pg_init_retries 5"'],
 )
-def test_queueing_without_end_is_told_where_nodes_are_fenced(setting: str) -> None:
-    text = f"overrides {{\n{setting}\n}}"
-    assert warnings(lint(text, fencing=True)) == ["queues-for-ever"]
-    assert lint(text) == ()
+def test_queueing_without_end_is_told_with_what_it_does_where_nodes_are_fenced(setting: str) -> None:
+    (finding,) = lint(f"overrides {{\n{setting}\n}}")
+    assert (finding.severity, finding.code) == ("warning", "queues-for-ever")
+    assert "fencing" in finding.message
+
+
+@pytest.mark.parametrize("setting", ["no_path_retry 12", "no_path_retry fail", 'features "2 pg_init_retries 5"'])
+def test_queueing_with_an_end_is_no_warning(setting: str) -> None:
+    assert lint(f"overrides {{\n{setting}\n}}") == ()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,127 @@ def test_a_blacklist_that_hides_a_lun_of_the_configuration_is_told(
     if exceptions:
         text += f'blacklist_exceptions {{\nwwid "{exceptions}"\n}}\n'.replace("\\\\", "\\")
     assert warnings(lint(text, allow_listed=["36001405aa", "3600140500aa"])) == told
+
+
+DEVICE = 'device {{\nvendor "{}"\nproduct "{}"\n}}'
+ORDINARY = (
+    'devnode "^(ram|zram|raw|loop|fd|md|dm-|sr|scd|st|dcssblk)[0-9]"',
+    'devnode "^(td|hd|vd)[a-z]"',
+    'devnode "^cciss!c[0-9]d[0-9]*"',
+    'devnode "!^(sd[a-z]|dasd[a-z]|nvme[0-9])"',
+    'devnode "^sda$"',
+    'devnode "^sd[a-b]$"',
+    'protocol "scsi:(ata|usb)"',
+    'protocol "scsi:sas"',
+    'property "ID_ATA"',
+    'property "ID_USB_.*"',
+    'wwid "^1ATA"',
+    DEVICE.format("DELL", "PERC.*"),
+    DEVICE.format("LSI", ".*"),
+    DEVICE.format(".*", "Virtual disk"),
+    DEVICE.format("!NETAPP", ".*"),
+    'devnode "!^(sd[a-z]|nvme[0-9])"',
+    'wwid "!^3600"',
+)
+
+
+@pytest.mark.parametrize("entry", ORDINARY)
+@pytest.mark.parametrize("arrays", [{}, {"3600a": "NETAPP LUN C-Mode"}, {"3600a": "NETAPP"}])
+def test_what_blacklists_ordinarily_have_is_no_warning(entry: str, arrays: dict[str, str]) -> None:
+    if "Virtual" in entry and arrays.get("3600a") == "NETAPP":
+        return  # whose products differ: nobody can tell
+    assert lint(f"blacklist {{\n{entry}\n}}", allow_listed=["3600a"], arrays=arrays) == ()
+    assert lint(f"blacklist {{\n{entry}\n}}", arrays=arrays) == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        ('protocol ".*"', "hides-everything"),
+        ('protocol "!nosuch"', "hides-everything"),
+        ('protocol "^scsi:"', "hides-all-of-a-kind"),
+        ('property ".*"', "hides-everything"),
+        ('property "^ID_SERIAL$"', "hides-everything"),
+        ('property "!ID_WWN"', "hides-everything"),
+        ('devnode "^(sd|nvme|dasd)"', "hides-everything"),
+        ('devnode "^sd"', "hides-all-of-a-kind"),
+        ('devnode "^sd[a-z]+$"', "hides-all-of-a-kind"),
+        ('devnode "!^nvme"', "hides-all-of-a-kind"),
+        ('devnode "^nvme[0-9]"', "hides-all-of-a-kind"),
+        (DEVICE.format(".*", ".*"), "hides-everything"),
+        (DEVICE.format("", ""), "hides-everything"),
+    ],
+)
+def test_what_hides_everything_or_all_disks_of_a_kind_is_told_whatever_its_keyword(entry: str, code: str) -> None:
+    assert warnings(lint(f"blacklist {{\n{entry}\n}}")) == [code]
+
+
+@pytest.mark.parametrize(
+    ("entry", "exception"),
+    [
+        ('devnode "^sd"', 'devnode "^sdb$"'),
+        ('protocol ".*"', 'protocol "scsi:fcp"'),
+        ('property ".*"', 'property "ID_WWN"'),
+        (DEVICE.format(".*", ".*"), DEVICE.format("NETAPP", "LUN.*")),
+    ],
+)
+def test_hiding_all_but_something_is_what_was_meant(entry: str, exception: str) -> None:
+    text = f"blacklist {{\n{entry}\n}}\nblacklist_exceptions {{\n{exception}\n}}"
+    assert lint(text, allow_listed=["3600a"], arrays={"3600a": "NETAPP LUN C-Mode"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("wwids", "entry", "told"),
+    [
+        (["3600a"], 'devnode "^nvme"', []),
+        (["3600a"], 'devnode "^sd"', ["hides-all-of-a-kind"]),
+        (["eui.00a1"], 'devnode "^sd"', []),
+        (["IBM.750000000FRB71.1500.23"], 'devnode "!^dasd"', []),
+        (["uuid.00a1"], 'devnode "^nvme"', ["hides-all-of-a-kind"]),
+        (["3600a", "nvme.00a1"], 'protocol "^nvme"', ["hides-all-of-a-kind"]),
+    ],
+)
+def test_hiding_disks_of_a_kind_that_no_lun_is_of_is_no_warning(wwids: list[str], entry: str, told: list[str]) -> None:
+    assert warnings(lint(f"blacklist {{\n{entry}\n}}", allow_listed=wwids)) == told
+
+
+@pytest.mark.parametrize(
+    ("array", "device", "told"),
+    [
+        ("NETAPP LUN C-Mode", DEVICE.format("NETAPP", "LUN"), ["hides-lun"]),
+        ("NETAPP LUN C-Mode", DEVICE.format("NETAPP", "INF-01"), []),
+        ("NETAPP LUN C-Mode", DEVICE.format("!DELL", ".*"), ["hides-lun"]),
+        ("NETAPP LUN C-Mode", DEVICE.format("!NETAPP", ".*"), []),
+        ("NETAPP LUN C-Mode", DEVICE.format("NETAPP", "LUN\\>"), ["hiding-not-judged"]),
+        ("NETAPP", DEVICE.format("NETAPP", ".*"), ["hides-lun"]),
+        ("NETAPP", DEVICE.format("NETAPP", "LUN"), ["hiding-not-judged"]),
+        ("NETAPP", DEVICE.format("DELL", "LUN"), []),
+        ("\x1b" * 500, DEVICE.format("DELL", "PERC"), ["hiding-not-judged"]),
+    ],
+)
+def test_a_device_of_the_blacklist_that_is_the_array_of_a_lun_is_told(
+    array: str, device: str, told: list[str]
+) -> None:
+    findings = lint(f"blacklist {{\n{device}\n}}", allow_listed=["3600a"], arrays={"3600a": array})
+    assert warnings(findings) == told
+    assert all("3600a" in finding.message for finding in findings)
+
+
+MULTIPATH = "multipath {{\nwwid {}\nalias {}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("luns", "refused"),
+    [
+        (MULTIPATH.format("b", "db"), True),
+        (MULTIPATH.format("a", "db"), False),
+        (MULTIPATH.format("b", "other"), False),
+        (MULTIPATH.format("a", "other") + MULTIPATH.format("b", "db"), False),
+    ],
+)
+def test_an_alias_that_the_cluster_gives_to_another_lun_is_refused(luns: str, *, refused: bool) -> None:
+    found = errors(lint(f"multipaths {{\n{luns}}}", aliases={"a": "db"}))
+    assert found == (["alias-repeated"] if refused else [])
 
 
 def test_hiding_everything_is_right_where_something_is_excepted() -> None:
@@ -184,7 +309,9 @@ def test_no_message_repeats_more_than_a_little_of_a_long_value() -> None:
 
 @given(hostile())
 def test_nothing_makes_the_linter_raise_and_findings_come_by_line(text: str) -> None:
-    findings = lint(text, versions=[text, "0.9.4"], allow_listed=[text, "3600"], fencing=True)
+    findings = lint(
+        text, versions=[text, "0.9.4"], allow_listed=[text, "3600"], arrays={"3600": text}, aliases={"3600": text}
+    )
     assert [each.line for each in findings] == sorted(each.line for each in findings)
 
 

@@ -1,4 +1,4 @@
-"""What is allowed in multipath.conf, but not wise in this cluster: its releases, its fencing, its fixed values."""
+"""What is allowed in multipath.conf, but not wise in this cluster: its releases, its fixed values, its failovers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from pathfleet.core.conf.syntax import Assignment, Section
 
 Release = tuple[int, ...]
 
+#: What becomes of I/O that `queues_for_ever`. Nobody can tell here whether something resets a node that hangs.
+QUEUEING = (
+    "without any path, I/O waits without end: where something resets a node that hangs (fencing, HA), a number of "
+    "retries is better, so that I/O fails and what uses it can go elsewhere"
+)
+
 _NUMBERS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}")
 
 
@@ -21,7 +27,6 @@ class Cluster(Struct, frozen=True):
 
     oldest: Release | None = None
     newest: Release | None = None
-    fencing: bool = False
 
 
 def releases(versions: Sequence[str]) -> tuple[Release | None, Release | None]:
@@ -35,6 +40,15 @@ def release(version: str) -> Release:
     return tuple(map(int, [*version.split("."), "0", "0"][:3]))
 
 
+def queues_for_ever(keyword: str, value: str) -> bool:
+    """Whether a value, as multipathd prints it, lets I/O wait without end while there is no path."""
+    return (
+        (keyword == "no_path_retry" and value == "queue")
+        or (keyword == "features" and "queue_if_no_path" in value.split())
+        or (keyword == "queue_without_daemon" and value == "yes")
+    )
+
+
 def advice(section: Section, place: Place, cluster: Cluster) -> Iterator[Diagnostic]:
     """Yield what there is to say about a section and its keywords, but not about the sections within it."""
     yield from _section_since(section, place, cluster)
@@ -45,8 +59,8 @@ def advice(section: Section, place: Place, cluster: Cluster) -> Iterator[Diagnos
         value = canonical(place, keyword.name, entry.value)
         yield from _by_release(entry, keyword, cluster)
         yield from _fixed(entry, place, value)
-        if cluster.fencing:
-            yield from _hangs(entry, value)
+        if queues_for_ever(keyword.name, value):
+            yield warning(entry, "queues-for-ever", QUEUEING)
         if entry.keyword == "reservation_key" and value != "file":
             yield warning(
                 entry,
@@ -100,19 +114,4 @@ def _fixed(entry: Assignment, place: Place, value: str) -> Iterator[Diagnostic]:
     if entry.keyword == "find_multipaths" and value != "strict":
         yield error(
             entry, "fixed-value", "the cluster decides which LUNs are multipathed: find_multipaths stays strict"
-        )
-
-
-def _hangs(entry: Assignment, value: str) -> Iterator[Diagnostic]:
-    queues = (
-        (entry.keyword == "no_path_retry" and value == "queue")
-        or (entry.keyword == "features" and "queue_if_no_path" in value.split())
-        or (entry.keyword == "queue_without_daemon" and value == "yes")
-    )
-    if queues:
-        yield warning(
-            entry,
-            "queues-for-ever",
-            "I/O waits without end when all paths are gone: a node then hangs instead of failing, and what should be "
-            "restarted elsewhere is not; set no_path_retry to a number or fail",
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pathfleet.core.conf.keywords import ALIASES, IDENTITY, REPEATABLE, Place, canonical
 from pathfleet.core.conf.syntax import Section, Tree
 
 #: The value of a line in a list, such as the blacklist: it is there, or it is not.
 LISTED = "listed"
+
+#: Settings as `settings` returns them.
+Settings = Mapping[tuple[str, ...], str]
 
 
 def settings(tree: Tree) -> dict[tuple[str, ...], str]:
@@ -21,6 +24,20 @@ def settings(tree: Tree) -> dict[tuple[str, ...], str]:
     Values are in the one spelling that multipathd prints.
     """
     return {key: value for section in tree.sections for key, value in _settings(section, (), ())}
+
+
+def outranked(key: tuple[str, ...], wanted: Settings) -> tuple[str, str] | None:
+    """Return of which wanted setting, as its section and value, a setting of another section takes precedence.
+
+    multipathd's order is multipaths, overrides, devices, defaults (multipath.conf(5)).
+    """
+    keyword = key[-1]
+    in_overrides, in_defaults = wanted.get(("overrides", keyword)), wanted.get(("defaults", keyword))
+    if key[0] == "multipaths" and in_overrides is not None:
+        return "overrides", in_overrides
+    if key[0] not in ("multipaths", "overrides", "devices") or in_overrides is not None or in_defaults is None:
+        return None
+    return "defaults", in_defaults
 
 
 def _settings(section: Section, around: Place, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

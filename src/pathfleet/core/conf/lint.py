@@ -6,11 +6,11 @@ for something else than was written. An error refuses the text; a warning inform
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pathfleet.core.conf import keywords
 from pathfleet.core.conf.advice import Cluster, advice, releases
-from pathfleet.core.conf.blacklist import hidden, hide_everything
+from pathfleet.core.conf.blacklist import EVERYTHING, Hidden, hidden, hidden_arrays, too_broad
 from pathfleet.core.conf.diagnostic import Diagnostic, Severity, error, warning
 from pathfleet.core.conf.keywords import IDENTITY, KEYWORDS, PLACES, RENAMED, Keyword, Place
 from pathfleet.core.conf.syntax import Assignment, Section, Tree, parse
@@ -25,21 +25,26 @@ FINDINGS_LIMIT = 500
 
 
 def lint(
-    text: str, *, versions: Sequence[str] = (), allow_listed: Collection[str] = (), fencing: bool = False
+    text: str,
+    *,
+    versions: Sequence[str] = (),
+    allow_listed: Collection[str] = (),
+    aliases: Mapping[str, str] = {},
+    arrays: Mapping[str, str] = {},
 ) -> tuple[Diagnostic, ...]:
     """Return what is found in the overrides text, by line; never raises.
 
     `versions` are the cluster's releases of multipath-tools, `allow_listed` the WWIDs that its configuration names;
-    `fencing`: a node whose I/O hangs is reset by the others.
+    by WWID, `aliases` are what it calls them, and `arrays` where they come from, as `core.arrays` tells it.
     """
     if len(text) > SIZE_LIMIT or len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
         return (Diagnostic("too-big", "error", 1, 1, f"the text has more than {SIZE_LIMIT // 1024} KiB; shorten it"),)
     tree = parse(text)
     found = [Diagnostic(each.code, "error", each.line, each.column, each.message) for each in tree.problems]
     found += _trailing_blanks(text)
-    found += _until_enough(_outermost(tree, Cluster(*releases(versions), fencing)))
-    found += _repeated_aliases(tree)
-    found += _blacklisted(tree, allow_listed)
+    found += _until_enough(_outermost(tree, Cluster(*releases(versions))))
+    found += _repeated_aliases(tree, aliases)
+    found += _blacklisted(tree, allow_listed, arrays)
     told = sorted(found, key=lambda each: (each.severity, each.line))[:FINDINGS_LIMIT]
     return tuple(sorted(told, key=lambda each: (each.line, each.column, each.severity)))
 
@@ -202,9 +207,10 @@ def _repeated(section: Section, place: Place, identities: dict[tuple[str, ...], 
     identities.setdefault(identity, section.line)
 
 
-def _repeated_aliases(tree: Tree) -> Iterator[Diagnostic]:
-    owners: dict[str, str] = {}
+def _repeated_aliases(tree: Tree, aliases: Mapping[str, str]) -> Iterator[Diagnostic]:
     luns = [lun for section in tree.sections if section.name == "multipaths" for lun in section.sections]
+    renamed = {lun.value("wwid") for lun in luns if lun.value("alias")}
+    owners = {alias: wwid for wwid, alias in aliases.items() if wwid not in renamed}
     for lun in luns:
         wwid = lun.value("wwid") or ""
         for entry in lun.assignments:
@@ -217,15 +223,28 @@ def _repeated_aliases(tree: Tree) -> Iterator[Diagnostic]:
                 )
 
 
-def _blacklisted(tree: Tree, allow_listed: Collection[str]) -> Iterator[Diagnostic]:
+def _blacklisted(tree: Tree, allow_listed: Collection[str], arrays: Mapping[str, str]) -> Iterator[Diagnostic]:
     for each in hidden(tree, allow_listed):
-        luns = ", ".join(each.wwids[:3]) + (f" and {len(each.wwids) - 3} more" if len(each.wwids) > 3 else "")
-        if each.sure:
-            message = f"this hides {luns}, which the cluster's configuration names; except it in blacklist_exceptions"
-            yield warning(each.line, "hides-lun", message)
-        else:
-            message = f"whether this hides {luns} cannot be told here; a simpler pattern could be judged"
-            yield warning(each.line, "hiding-not-judged", message)
-    for line in hide_everything(tree):
-        message = f"this hides everything: no map is left unless blacklist_exceptions has a {line.keyword}"
-        yield warning(line, "hides-everything", message)
+        yield _hides(each, "wwid")
+    for each in hidden_arrays(tree, arrays):
+        yield _hides(each, "device")
+    for broad in too_broad(tree, allow_listed):
+        code, of_it = ("hides-everything", "") if broad.what == EVERYTHING else ("hides-all-of-a-kind", " of one")
+        message = f"this hides {broad.what}: no map{of_it} is left unless blacklist_exceptions has a {broad.exception}"
+        yield warning(broad.line, code, message)
+
+
+def _hides(found: Hidden, exception: str) -> Diagnostic:
+    luns = ", ".join(found.wwids[:3]) + (f" and {len(found.wwids) - 3} more" if len(found.wwids) > 3 else "")
+    if found.sure:
+        return warning(
+            found.line,
+            "hides-lun",
+            f"this hides {luns}, which the cluster's configuration names; except it by a {exception} in "
+            "blacklist_exceptions",
+        )
+    return warning(
+        found.line,
+        "hiding-not-judged",
+        f"whether this hides {luns} cannot be told here; a simpler pattern could be judged",
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pathfleet.core.conf import blacklist, syntax
-from pathfleet.core.conf.effective import LISTED, settings
+from pathfleet.core.conf.effective import LISTED, Settings, outranked, settings
 from pathfleet.core.conf.lint import lint
 from pathfleet.core.conf.syntax import Tree
 from pathfleet.core.configuration import FILE as CONFIGURATION_FILE
@@ -15,8 +15,6 @@ from pathfleet.core.reason import shortened
 from pathfleet.core.render import BASELINE_FILE, OVERRIDES_FILE, render
 from pathfleet.core.storagecfg import FILE as STORAGES_FILE
 from pathfleet.core.storagecfg import volume
-
-Settings = Mapping[tuple[str, ...], str]
 
 #: What is an error in the overrides, but lawful in a file of a node's own.
 _LAWFUL = frozenset(("defaults-not-here", "fixed-value", "section-too-new"))
@@ -70,23 +68,9 @@ def _fights(file: ConfFile, wanted: Settings) -> Iterator[str]:
             if last and ours != value:
                 yield f"{place} {keyword} {value} is read after the cluster's {ours}"
             continue
-        outranked = _outranked(key, wanted)
-        if outranked is not None and outranked[1] != value:
-            yield f"{place} {keyword} {value} outranks the cluster's {outranked[0]} {keyword} {outranked[1]}"
-
-
-def _outranked(key: tuple[str, ...], wanted: Settings) -> tuple[str, str] | None:
-    """Return what a setting of another section takes precedence of.
-
-    multipathd's order is multipaths, overrides, devices, defaults (multipath.conf(5)).
-    """
-    keyword = key[-1]
-    in_overrides, in_defaults = wanted.get(("overrides", keyword)), wanted.get(("defaults", keyword))
-    if key[0] == "multipaths" and in_overrides is not None:
-        return "overrides", in_overrides
-    if key[0] not in ("multipaths", "overrides", "devices") or in_overrides is not None or in_defaults is None:
-        return None
-    return "defaults", in_defaults
+        below = outranked(key, wanted)
+        if below is not None and below[1] != value:
+            yield f"{place} {keyword} {value} outranks the cluster's {below[0]} {keyword} {below[1]}"
 
 
 @rule(
