@@ -74,9 +74,10 @@ class San:
         match task:
             case work.Holders():
                 if host.map is None:
-                    return MapUse(None)
+                    return MapUse(None, paths=host.seen)
                 active = tuple(Holder("volume", f"vms/{name}", "dm-3") for name in sorted(host.active))
-                return MapUse("dm-3", host.map, host.seen, host.usable, (*host.holders, *active))
+                group = self._groups(task.wwid)
+                return MapUse("dm-3", host.map, host.seen, host.usable, (*host.holders, *active, *group))
             case work.Rescan():
                 host.paths = dict.fromkeys(host.paths, self.size)
                 return work.Paths(host.seen)
@@ -136,6 +137,12 @@ class San:
     def _volume(self, host: Host, name: str) -> LogicalVolume:
         return LogicalVolume(name, self.volumes[name], name in host.active, None, f"/dev/vms/{name}")
 
+    def _groups(self, wwid: str) -> tuple[Holder, ...]:
+        if self.disk is None or wwid != WWID:
+            return ()
+        count = len(self.volumes)
+        return (Holder("group", f"vms ({count} volumes)", "dm-3") if count else Holder("empty-group", "vms", "dm-3"),)
+
     def _group(self, device_size: int = GIB) -> Group:
         disk = Disk(map_path(WWID), WWID, "vms", self.disk or 0, device_size)
         disks = (disk, *self.more_disks)
@@ -154,6 +161,11 @@ class Told:
     @property
     def failed(self) -> list[str | None]:
         return [step.node for step in self.steps if step.failed]
+
+
+def goes_down(memory: Memory, node: str) -> None:
+    """Let a node have been silent for so long that it is offline."""
+    memory.seen[node] = -1e9
 
 
 @asynccontextmanager

@@ -113,6 +113,21 @@ async def test_a_mute_keeps_a_finding_quiet_and_shows_it_as_muted(memory: Memory
     assert codes(await doctor.of_cluster(store, stale, time.time)) == ["stale-map"]
 
 
+async def test_a_finding_that_several_mutes_cover_is_muted_until_the_last_of_them_ends(
+    memory: Memory, store: MemoryStore
+) -> None:
+    await say(memory, "a", {WWID: MapReport("failed", 0, 0)})
+    now = int(time.time())
+    for subject, seconds in ((None, 1000), (WWID, 3000), ("a", 2000)):
+        await doctor.mute(store, Mute("stale-map", now + seconds, "known", subject), now)
+
+    async def stale(name: str) -> NodeFacts:
+        return now_facts(name, maps=(map_(paths_active=0, paths_total=0),))
+
+    found = await doctor.of_cluster(store, stale, time.time)
+    assert [each.mute.subject for each in found.muted] == [WWID]
+
+
 async def test_mutes_that_cannot_be_read_mute_nothing_and_are_said(memory: Memory, store: MemoryStore) -> None:
     await say(memory, "a")
     memory.files[mutes.FILE] = File(b"garbage", "1")
@@ -125,6 +140,10 @@ async def test_what_there_is_not_cannot_be_muted_nor_unmuted(store: MemoryStore)
         await doctor.mute(store, Mute("nonsense", 2, "why"), 1)
     with pytest.raises(BadRequest, match="over already"):
         await doctor.mute(store, Mute("stale-map", 1, "why"), 1)
+    with pytest.raises(BadRequest, match="why it may stay so"):
+        await doctor.mute(store, Mute("stale-map", 2, " "), 1)
+    with pytest.raises(BadRequest, match="a node, WWID or storage"):
+        await doctor.mute(store, Mute("stale-map", 2, "why", ""), 1)
     with pytest.raises(NotFound, match="not muted"):
         await doctor.unmute(store, "stale-map", None)
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from pathfleet.cluster import locks
+from pathfleet.cluster import locks, outlook
 from pathfleet.cluster.grow import Grown, grow
 from pathfleet.cluster.nodes import Stopped
 from pathfleet.core import work
-from pathfleet.core.work import Holder, Task
+from pathfleet.core.storagechange import Unfit
+from pathfleet.core.work import Task
 from pathfleet.errors import BadRequest, CannotTell, LockBusy, NotFound, Unreachable
-from tests.cluster.hosts import GIB, STORAGES, WWID, Host, San, Told, opened
+from tests.cluster.hosts import GIB, STORAGES, WWID, Host, San, Told, goes_down, opened
 
 
 async def test_paths_grow_then_maps_then_lvm_once_and_the_others_see_it() -> None:
@@ -23,7 +24,6 @@ async def test_paths_grow_then_maps_then_lvm_once_and_the_others_see_it() -> Non
         ("b", "Rescan"),
         ("a", "ResizeMap"),
         ("b", "ResizeMap"),
-        ("b", "GroupStatus"),  # which group is it that is to be locked?
         ("b", "ResizeGroupDisk"),
         ("a", "GroupStatus"),
     ]
@@ -88,20 +88,20 @@ async def test_a_node_that_reads_something_else_is_named_at_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("storages", "holders", "disk", "lock"),
+    ("storages", "volumes", "disk", "lock"),
     [
-        (STORAGES, (), GIB, "storage-vms"),
-        ("lvm: VMs\n\tvgname vms\n\n", (), GIB, "storage-VMs"),
-        ("lvm: vms\n\tvgname vms\n\n", (Holder("group", "vms (2 volumes)", "dm-3"),), GIB, "storage-vms"),
-        ("", (Holder("group", "vms (2 volumes)", "dm-3"),), GIB, "group-vms"),
-        ("lvm: more\n\tvgname more\n\n", (), None, f"lun-{WWID}"),
+        (STORAGES, {}, GIB, "storage-vms"),
+        ("lvm: VMs\n\tvgname vms\n\n", {}, GIB, "storage-VMs"),
+        ("lvm: vms\n\tvgname vms\n\n", {"vm-100-disk-0": GIB}, GIB, "storage-vms"),
+        ("", {"vm-100-disk-0": GIB}, GIB, "group-vms"),
+        ("lvm: more\n\tvgname more\n\n", {}, None, f"lun-{WWID}"),
     ],
 )
 async def test_lvm_takes_it_in_only_under_the_lock_of_the_group_on_it(
-    monkeypatch: pytest.MonkeyPatch, storages: str, holders: tuple[Holder, ...], disk: int | None, lock: str
+    monkeypatch: pytest.MonkeyPatch, storages: str, volumes: dict[str, int], disk: int | None, lock: str
 ) -> None:
     monkeypatch.setattr(locks, "_TURN_SECONDS", 0.0)
-    san = San({"a": Host(holders=holders)}, size=2 * GIB, disk=disk)
+    san = San({"a": Host()}, size=2 * GIB, disk=disk, volumes=volumes)
     async with opened(san, storages=storages) as store:
         store.memory.locks[lock] = ("b", math.inf)
         with pytest.raises(LockBusy, match=lock):
@@ -119,16 +119,39 @@ async def test_a_lun_without_a_group_grows_as_well() -> None:
 
 
 async def test_a_node_that_is_down_can_be_left_out_and_one_without_the_lun_is() -> None:
-    san = San({"a": Host(), "b": Host(map=None), "c": Host()}, size=2 * GIB)
+    san = San({"a": Host(), "b": Host(map=None, paths={}), "c": Host()}, size=2 * GIB)
     san.fails["c", "Holders"] = Unreachable("node c is offline")
     async with opened(san) as store:
+        goes_down(store.memory, "c")
         assert (await grow(store, san, WWID, Told(), without=("c",))).nodes == ("a",)
         with pytest.raises(BadRequest, match="no node 'x'"):
             await grow(store, san, WWID, Told(), without=("x",))
 
 
+async def test_a_node_that_has_disks_of_the_lun_but_no_map_stops_it_before_anything_grows() -> None:
+    san, told = San({"a": Host(), "b": Host(map=None)}, size=2 * GIB), Told()
+    async with opened(san) as store:
+        seen = await outlook.of_growing(store, san, WWID)
+        with pytest.raises(Stopped, match=r"node b: it has disks of the LUN \(sda sdb\) but no map"):
+            await grow(store, san, WWID, told)
+    assert told.failed == ["b"]
+    assert {task for _, task in san.told} == {"Holders"}
+    (why,) = seen.against
+    assert why.startswith("node b: it has disks of the LUN (sda sdb) but no map")
+
+
+async def test_it_does_not_grow_where_no_node_is_left_to_ask() -> None:
+    san = San()
+    async with opened(san) as store:
+        for node in san.hosts:
+            goes_down(store.memory, node)
+        with pytest.raises(Unfit, match="no node is left"):
+            await grow(store, san, WWID, Told(), without=("a", "b"))
+    assert san.told == []
+
+
 async def test_a_lun_that_no_node_has_is_not_found() -> None:
-    san = San({"a": Host(map=None)})
+    san = San({"a": Host(map=None, paths={})})
     async with opened(san) as store:
         with pytest.raises(NotFound):
             await grow(store, san, WWID, Told())

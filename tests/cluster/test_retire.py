@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from pathfleet.cluster import config
+from pathfleet.cluster import config, outlook
 from pathfleet.cluster.nodes import Stopped
 from pathfleet.cluster.retire import InUse, retire
+from pathfleet.core.storagechange import Unfit
 from pathfleet.core.work import Holder
 from pathfleet.errors import CannotTell, NotFound, Refused, Unreachable
-from tests.cluster.hosts import WWID, Host, San, Told, opened
+from pathfleet.store import Member, Members
+from tests.cluster.hosts import GIB, WWID, Host, San, Told, goes_down, opened
 
 CHANGES = ("Flush", "DeletePaths")
 
@@ -50,13 +52,69 @@ async def test_a_map_that_is_only_queueing_stays() -> None:
 
 
 async def test_a_group_on_the_lun_is_not_forgotten() -> None:
-    san = San()
-    for host in san.hosts.values():
-        host.holders = (Holder("group", "vms (2 volumes)", "dm-3"),)
+    san = San(volumes={"vm-100-disk-0": GIB, "vm-101-disk-0": GIB})
     async with opened(san, storages="") as store:
         with pytest.raises(InUse, match=r"volume group vms \(2 volumes\)"):
             await retire(store, san, WWID, Told())
         await retire(store, san, WWID, Told(), force=True)
+
+
+@pytest.mark.parametrize("base", ["", "\tbase arr:0.0.0.scsi-3600a\n"])
+@pytest.mark.parametrize("volumes", [{}, {"vm-100-disk-0": GIB}])
+async def test_a_lun_stays_while_a_storage_that_does_not_name_it_has_its_group(
+    base: str, volumes: dict[str, int]
+) -> None:
+    san = San(volumes=volumes)
+    iscsi = "iscsi: arr\n\tportal 10.0.0.1\n\ttarget iqn.2000-01.x:y\n\n"
+    async with opened(san, storages=f"{iscsi}lvm: guests\n\tvgname vms\n{base}\tshared 1\n\n") as store:
+        with pytest.raises(InUse, match=r"has the volume group of storage guests on it.*--force") as raised:
+            await retire(store, san, WWID, Told())
+        assert raised.value.storages == ("guests",)
+        assert san.steps(*CHANGES) == []
+        seen = await outlook.of_retiring(store, san, WWID)
+        assert (seen.storages, seen.against) == (("guests",), (str(raised.value),))
+        await retire(store, san, WWID, Told(), force=True)
+    assert san.hosts["a"].map is None
+
+
+async def test_an_empty_group_that_no_storage_has_keeps_no_lun() -> None:
+    san = San()
+    async with opened(san, storages="lvm: other\n\tvgname other\n\n") as store:
+        assert (await retire(store, san, WWID, Told())).nodes == ("a", "b")
+
+
+async def test_a_node_that_is_online_cannot_be_left_out() -> None:
+    san = San()
+    san.fails["b", "Holders"] = Unreachable("the executor of node b does not run")
+    async with opened(san, storages="") as store:
+        with pytest.raises(Unfit, match=r"node b is online: it cannot be left out.*pathfleet-executor"):
+            await retire(store, san, WWID, Told(), without=("b",), force=True)
+        with pytest.raises(Unfit, match="node b is online"):
+            await outlook.of_retiring(store, san, WWID, without=("b",))
+    assert san.told == []
+
+
+async def test_a_node_of_which_nobody_can_tell_whether_it_is_online_can_be_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    san = San()
+    async with opened(san, storages="") as store:
+
+        async def members() -> Members:
+            return Members({"a": Member(online=True), "b": Member(online=None)}, quorate=False)
+
+        monkeypatch.setattr(store, "members", members)
+        assert (await retire(store, san, WWID, Told(), without=("b",))).nodes == ("a",)
+
+
+async def test_no_lun_goes_where_no_node_is_left_to_ask() -> None:
+    san = San()
+    async with opened(san, storages="") as store:
+        for node in san.hosts:
+            goes_down(store.memory, node)
+        with pytest.raises(Unfit, match="no node is left"):
+            await retire(store, san, WWID, Told(), without=("a", "b"), force=True)
+        assert WWID in (await config.read(store)).configuration.wwids
 
 
 async def test_a_node_that_does_not_say_keeps_the_lun_everywhere() -> None:
@@ -66,6 +124,7 @@ async def test_a_node_that_does_not_say_keeps_the_lun_everywhere() -> None:
         with pytest.raises(Stopped, match="node b is offline"):
             await retire(store, san, WWID, told)
         assert san.steps(*CHANGES) == []
+        goes_down(store.memory, "b")
         assert (await retire(store, san, WWID, told, without=("b",))).nodes == ("a",)
 
 

@@ -16,7 +16,7 @@ from pathfleet.core.volumes import Disk, map_path
 from pathfleet.core.work import CreateGroup, Holder, Task
 from pathfleet.errors import BadRequest, Busy, Conflict, LockBusy, Refused, Unreachable
 from pathfleet.store import File
-from tests.cluster.hosts import CONFIGURATION, GIB, STORAGES, WWID, San, opened
+from tests.cluster.hosts import CONFIGURATION, GIB, STORAGES, WWID, San, goes_down, opened
 from tests.fakes import MemoryStore
 
 SAN = "multipath: san\n\tnodes a,b\n\tcontent images\n\n"
@@ -95,7 +95,10 @@ async def test_a_node_that_does_not_say_whether_it_uses_the_lun_can_be_left_out(
     async with opened(san, storages=SAN) as store:
         with pytest.raises(Unreachable, match=r"LUN 3600a is in use.*--without.*node b is offline"):
             await storage.make(store, san, PLAN)
+        with pytest.raises(Unfit, match="node b is online"):
+            await storage.make(store, san, PLAN, without=("b",))
         assert san.steps("CreateGroup") == []
+        goes_down(store.memory, "b")
         await storage.make(store, san, PLAN, without=("b",))
 
 

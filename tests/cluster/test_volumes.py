@@ -16,7 +16,7 @@ from pathfleet.core.volumes import Disk
 from pathfleet.core.work import TASK_SECONDS, ActivateMap, Holder, Task
 from pathfleet.errors import BadRequest, Conflict, LockBusy, NotFound, Refused, Unreachable
 from pathfleet.store import File
-from tests.cluster.hosts import GIB, STORAGES, WWID, San, Told, opened
+from tests.cluster.hosts import GIB, STORAGES, WWID, San, Told, goes_down, opened
 from tests.fakes import MemoryStore
 
 DISK = "vm-100-disk-0"
@@ -114,7 +114,10 @@ async def test_a_node_that_does_not_say_keeps_the_volume() -> None:
         with pytest.raises(Silent, match=r"nobody can tell whether the volume is active there.*--without") as raised:
             await here.free(f"vms:{DISK}", Told())
         assert raised.value.errors == {"b": "node b is offline"}
+        with pytest.raises(Unfit, match="node b is online"):
+            await here.free(f"vms:{DISK}", Told(), without=("b",))
         assert DISK in san.volumes
+        goes_down(store.memory, "b")
         await here.free(f"vms:{DISK}", Told(), without=("b",))
     assert san.volumes == {}
 

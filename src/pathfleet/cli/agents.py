@@ -1,21 +1,19 @@
-"""What the nodes find on themselves, as the command line learns it: here by looking, elsewhere by the agent."""
+"""The agents of all nodes, as the command line asks them: others through this node's, and here it looks itself."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from pathfleet.cli.client import Client
-from pathfleet.cluster import drift
+from pathfleet.cluster import drift, luns
 from pathfleet.core.drift import Effective
 from pathfleet.core.facts import Disk
 from pathfleet.settings import Settings
-from pathfleet.system import examine_disks
 from pathfleet.system.multipathd import Multipathd
 
 
-class Asking:
-    """The nodes as a command on the node that the settings name asks them."""
+class Agents:
+    """What there is on each node, for a command on the node that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
         self._node = settings.node
@@ -32,5 +30,5 @@ class Asking:
     async def disks(self, node: str) -> tuple[Disk, ...]:
         """Return the disks of a node that have a WWID. Raises PathfleetError."""
         if node == self._node:
-            return await asyncio.to_thread(examine_disks.of_luns, self._sysfs)
+            return await luns.of_this_node(self._sysfs)
         return await self._client.get(("nodes", node, "disks", "luns"), tuple[Disk, ...])

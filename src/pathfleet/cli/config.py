@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from pathfleet.cli import local, render
-from pathfleet.cli.asking import Asking
+from pathfleet.cli.agents import Agents
 from pathfleet.cli.config_change import alias as alias_
 from pathfleet.cli.config_change import lun, print_text, set_, unset
 from pathfleet.cli.config_clear import clear
@@ -170,7 +170,7 @@ def status(ctx: click.Context, output: str) -> None:
 async def _look(ctx: click.Context, *, by_keyword: bool) -> ClusterDrift:
     current = local.settings(ctx)
     async with open_store(current.store_url) as store:
-        return await drift.look(store, Asking(current).effective if by_keyword else None)
+        return await drift.look(store, Agents(current).effective if by_keyword else None)
 
 
 def _print_status(found: ClusterDrift) -> None:

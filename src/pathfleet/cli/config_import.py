@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pathfleet.cli import local, render
-from pathfleet.cli.asking import Asking
+from pathfleet.cli.agents import Agents
 from pathfleet.cli.config_change import print_plan
 from pathfleet.cluster import config, drift, importing, preview
 from pathfleet.cluster.importing import Import, Rename
@@ -85,8 +85,8 @@ async def _planned(ctx: click.Context, root: Path, without: tuple[str, ...]) -> 
     files = await asyncio.to_thread(importing.node_files, root)
     async with open_store(current.store_url) as store:
         planned = await importing.plan(store, files, without=without)
-        nodes = sorted({current.node, *(await store.members()).nodes, *await config.versions(store)})
-    compared = await drift.compare(planned.plan.after, nodes, Asking(current).effective)
+        nodes = sorted({current.node, *(await store.members()).nodes, *await config.published(store)})
+    compared = await drift.compare(planned.plan.after, nodes, Agents(current).effective)
     changes = [_change(node, compared[node]) for node in nodes]
     found = Imported(False, preview.diff(planned.plan), planned.plan.warnings, planned.left, planned.renames, changes)
     return planned, found

@@ -13,7 +13,7 @@ from pathfleet.cli import render
 from pathfleet.cli.grid import ASCII, Glyphs, grid
 from pathfleet.cli.remarks import daemon_of, needs_attention, number, remarks, short
 from pathfleet.cli.render import STYLES, Line
-from pathfleet.core.matrix import WORST_FIRST, Document, Lun, NodeRow, State
+from pathfleet.core.matrix import WORST_FIRST, Document, Lun, NodeRow, is_calm
 
 #: Up to so many LUNs or nodes are all shown; of more, so many of those that need somebody's attention.
 _ROWS = 30
@@ -52,13 +52,6 @@ def fitted(document: Document, choice: Choice, width: int, height: int) -> list[
         return lines
     rest = len(lines) - height + 1
     return [*lines[: height - 1], _plain(f"{rest} more lines; `pathfleet status` has them", "dim")]
-
-
-def is_calm(lun: Lun) -> bool:
-    """Whether there is nothing to say of a LUN but that all its paths are usable."""
-    return (
-        lun.cluster_state is State.OPTIMAL and not lun.warnings and not any(cell.flags for cell in lun.nodes.values())
-    )
 
 
 def tally(luns: Sequence[Lun]) -> str:

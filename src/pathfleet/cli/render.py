@@ -103,14 +103,20 @@ def print_table(title: str | None, columns: Sequence[str], rows: Iterable[Sequen
         pad_edge=False,
         header_style="bold",
     )
-    for column in columns:
-        # a WWID is there to be copied: other columns give way first
+    console = _console()
+    rows = list(rows)
+    for place, column in enumerate(columns):
+        # A WWID is there to be copied: other columns give way first, as long as that leaves them half of the line.
+        # What is longer, here as elsewhere, is folded: a name that is cut may be another one's.
+        longest = max((len(row[place]) for row in rows), default=0)
         table.add_column(
-            column, justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left", no_wrap=column == "WWID"
+            column,
+            justify="right" if column in ("SIZE", "AGE", "PRI", "MAPS") else "left",
+            width=max(len(column), min(longest, console.width // 2)) if column == "WWID" else None,
+            overflow="fold",
         )
     for row in rows:
         table.add_row(*[_styled(cell) for cell in row])
-    console = _console()
     with console.capture() as drawn:
         console.print(table)
     for line in drawn.get().splitlines():

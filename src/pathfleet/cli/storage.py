@@ -127,7 +127,9 @@ def multipath(
 @_nodes
 @_content
 @click.option("--saferemove", is_flag=True, help="Overwrite volumes with zeros before they are freed.")
-@click.option("--without", multiple=True, metavar="NODE", help="Do not ask a node that is really down.")
+@click.option(
+    "--without", multiple=True, metavar="NODE", help="Do not ask a node that is really down, not one that is online."
+)
 @_digest
 @render.output_option()
 @click.pass_context

@@ -20,7 +20,9 @@ from pathfleet.cluster.retire import Retired
 from pathfleet.errors import PathfleetError
 from pathfleet.store import Store
 
-_without = click.option("--without", multiple=True, metavar="NODE", help="Leave out a node that is really down.")
+_without = click.option(
+    "--without", multiple=True, metavar="NODE", help="Leave out a node that is really down, not one that is online."
+)
 _EXIT_NOT_DONE = 69
 
 
@@ -56,7 +58,9 @@ def grow(ctx: click.Context, lun: str, without: tuple[str, ...], output: str) ->
 
 @click.command()
 @click.argument("wwid", shell_complete=complete_wwid)
-@click.option("--force", is_flag=True, help="Also where a volume group with volumes is on it, which stay on the LUN.")
+@click.option(
+    "--force", is_flag=True, help="Also where a volume group with volumes, or of a storage, is on it; it stays."
+)
 @_without
 @render.output_option()
 @click.pass_context

@@ -24,7 +24,9 @@ from pathfleet.store import Store
 
 T = TypeVar("T")
 
-_without = click.option("--without", multiple=True, metavar="NODE", help="Leave out a node that is really down.")
+_without = click.option(
+    "--without", multiple=True, metavar="NODE", help="Leave out a node that is really down, not one that is online."
+)
 
 
 class VolumeRow(Struct, frozen=True, rename="kebab"):

@@ -21,6 +21,7 @@ from pathfleet.core.findings import SEVERITIES, Examined, Finding
 from pathfleet.core.mutes import Mute
 from pathfleet.core.reason import shortened
 from pathfleet.core.rules import BY_CODE, RULES
+from pathfleet.core.storagechange import Unfit
 from pathfleet.errors import BadRequest, Conflict, Malformed, NotFound, StoreError
 from pathfleet.store import Store
 
@@ -32,10 +33,14 @@ Ask = Callable[[str], Awaitable[NodeFacts]]
 _TRIES = 5
 #: What a node says that it could not examine is cut to so much.
 _UNEXAMINED_LIMIT = 50
+#: Characters of a mute's reason; so many that all mutes together fit into their file.
+REASON_LIMIT = 400
+#: Characters of a mute's subject; those of findings are shorter.
+SUBJECT_LIMIT = 256
 
 
 class Muted(Struct, frozen=True, rename="kebab"):
-    """A finding that is kept quiet, by which mute."""
+    """A finding that is kept quiet, by which mute: of several, the one that ends last."""
 
     finding: Finding
     mute: Mute
@@ -121,7 +126,8 @@ async def _diagnosis(
         unexamined.append(Unexamined("what is muted", str(error)))
     loud, quiet = [], []
     for finding in findings:
-        mute = next((each for each in known if each.covers(finding, examined.now)), None)
+        covering = (each for each in known if each.covers(finding, examined.now))
+        mute = max(covering, key=lambda each: each.until, default=None)
         if mute is None:
             loud.append(finding)
         else:
@@ -153,16 +159,20 @@ async def muted(store: Store) -> tuple[Mute, ...]:
 
 
 async def mute(store: Store, new: Mute, now: int) -> None:
-    """Keep findings quiet for a while. Raises BadRequest, Malformed, StoreError."""
+    """Keep findings quiet for a while. Raises BadRequest, Unfit, Malformed, StoreError."""
     if new.code not in BY_CODE:
         raise BadRequest({"code": f"there is no finding {new.code!r}; `pathfleet doctor explain` lists all"})
     if new.until <= now:
-        raise BadRequest({"until": "this time is over already"})
+        raise Unfit({"until": "this time is over already"})
+    if not new.reason.strip() or len(new.reason) > REASON_LIMIT:
+        raise BadRequest({"reason": f"say in up to {REASON_LIMIT} characters why it may stay so"})
+    if new.subject is not None and not 0 < len(new.subject) <= SUBJECT_LIMIT:
+        raise BadRequest({"subject": f"a node, WWID or storage, of up to {SUBJECT_LIMIT} characters"})
 
     def change(known: tuple[Mute, ...]) -> tuple[Mute, ...]:
         changed = mutes.with_one(known, new, now)
         if len(changed) > mutes.LIMIT:
-            raise BadRequest({"code": f"there are {mutes.LIMIT} mutes already; `pathfleet doctor unmute` some"})
+            raise Unfit({"code": f"there are {mutes.LIMIT} mutes already; `pathfleet doctor unmute` some"})
         return changed
 
     await _change(store, change)

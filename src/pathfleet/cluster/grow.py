@@ -6,11 +6,11 @@ goes on when it is run again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
-from pathfleet.cluster import locks, storage
+from pathfleet.cluster import locks
 from pathfleet.cluster.nodes import Nodes, Step, Stopped, Tell, ask, names, stop
 from pathfleet.core import work
 from pathfleet.core.volumes import Group
@@ -33,13 +33,14 @@ async def grow(
 ) -> Grown:
     """Let a LUN be as large everywhere as the array has it; `first`: the node that does what is done once.
 
-    `without`: nodes that are down. Raises Stopped, which says which node failed and why; NotFound, StoreError.
+    `without`: nodes that are down. Raises Stopped, which says which node failed and why; Unfit for one of `without`;
+    NotFound, StoreError.
     """
     having = await _having(store, nodes, wwid, tell, without)
     size = await _rescan(nodes, wwid, having, tell)
     await _resize_maps(nodes, wwid, having, size, tell)
     leader = first if first in having else next(iter(having))
-    lying = await _group_on(store, nodes, wwid, leader, having[leader])
+    lying = next(iter(having[leader].groups), None)
     async with locks.of_lun(store, wwid) if lying is None else locks.of_group(store, lying):
         group = await _resize_disk(nodes, wwid, leader, tell)
     if group is not None:
@@ -49,25 +50,6 @@ async def grow(
     return Grown(wwid, size, tuple(having), group)
 
 
-async def _group_on(store: Store, nodes: Nodes, wwid: str, node: str, use: MapUse) -> str | None:
-    """Return the group that lies on a LUN, as a node sees it.
-
-    Among those who use the LUN there is no group without volumes: that is found by what the storages name.
-    """
-    for holder in use.holders:
-        if holder.kind == "group":
-            return holder.name.partition(" ")[0]
-    known = (await storage.read(store)).storages.storages.values()
-    for vgname in sorted({each.vgname for each in known if each.kind == "lvm" and each.vgname}):
-        try:
-            group = await nodes.do(node, work.GroupStatus(vgname))
-        except NotFound:
-            continue
-        if any(disk.wwid == wwid for disk in group.disks):
-            return vgname
-    return None
-
-
 async def _having(store: Store, nodes: Nodes, wwid: str, tell: Tell, without: Collection[str]) -> dict[str, MapUse]:
     answers, errors = await ask(nodes, await names(store, without), work.Holders(wwid))
     if errors:
@@ -75,9 +57,24 @@ async def _having(store: Store, nodes: Nodes, wwid: str, tell: Tell, without: Co
     having = {node: use for node, use in answers.items() if use.device is not None}
     if not having:
         raise NotFound(f"no node has a map of LUN {wwid}; `pathfleet status` shows those that there are")
+    if bare := without_map(answers):
+        raise stop("looking for its map", bare, tell)
     for node, use in having.items():
         tell(Step(node, f"has the map {use.device} of {use.size} bytes with {len(use.paths)} paths"))
     return having
+
+
+def without_map(uses: Mapping[str, MapUse]) -> dict[str, PathfleetError]:
+    """Return why a LUN does not grow while nodes have disks of it without a map: one made later has the old size."""
+    return {
+        node: Refused(
+            f"it has disks of the LUN ({' '.join(path.device for path in use.paths)}) but no map, and they would keep"
+            " the old size: start multipathd there, allow the LUN (`pathfleet config lun add`), or take the disks from"
+            " that node on the array and delete them there"
+        )
+        for node, use in uses.items()
+        if use.device is None and use.paths
+    }
 
 
 async def _rescan(nodes: Nodes, wwid: str, having: dict[str, MapUse], tell: Tell) -> int:

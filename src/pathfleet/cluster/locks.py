@@ -63,11 +63,16 @@ async def of_lun(store: Store, wwid: str) -> AsyncIterator[Held]:
         yield Held()
 
 
-async def _names(store: Store, vgname: str) -> list[str]:
+async def storages_of(store: Store, vgname: str) -> list[str]:
+    """Return the storages of type lvm, also disabled ones, that a volume group is of. Raises StoreError."""
     file = await store.read(storagecfg.FILE)
     known = storagecfg.parse(file.content.decode(errors="replace") if file else "").storages
     # the id as it is written: to Proxmox VE, too, upper and lower case are two
-    having = [each.id for each in known.values() if each.kind == "lvm" and each.vgname == vgname]
+    return [each.id for each in known.values() if each.kind == "lvm" and each.vgname == vgname]
+
+
+async def _names(store: Store, vgname: str) -> list[str]:
+    having = await storages_of(store, vgname)
     return sorted({f"storage-{name}"[:200] for name in having}) or [f"group-{_part(vgname)}"]
 
 

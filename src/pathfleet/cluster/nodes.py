@@ -55,12 +55,26 @@ class Silent(Unreachable):
 
 
 async def names(store: Store, without: Collection[str] = ()) -> list[str]:
-    """Return the nodes of the cluster but those left out. Raises Unfit for one that is none; StoreError."""
+    """Return the nodes of the cluster but those left out.
+
+    Raises Unfit for one that is none, for one that is online, and where nobody is left to be asked; StoreError.
+    """
     known = (await store.members()).nodes
     for name in without:
         if name not in known:
             raise Unfit({"without": f"there is no node {name!r}; there are: {', '.join(sorted(known)) or 'none'}"})
-    return sorted({*known} - {*without})
+        # its executor may be down while a guest on it writes to the LUN
+        if known[name].online:
+            raise Unfit(
+                {
+                    "without": f"node {name} is online: it cannot be left out; mend its executor or its API (see"
+                    " `systemctl status pathfleet-agent pathfleet-executor` there), or if it went down just now, wait"
+                    " until it is offline"
+                }
+            )
+    if not (left := sorted({*known} - {*without})):
+        raise Unfit({"without": "no node is left to ask who uses the LUN"})
+    return left
 
 
 async def ask(nodes: Nodes, where: Iterable[str], task: Task[R]) -> tuple[dict[str, R], dict[str, PathfleetError]]:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from msgspec import Struct
 
 from pathfleet.cluster import config
+from pathfleet.cluster.grow import without_map
 from pathfleet.cluster.nodes import Nodes, Step, ask, names
-from pathfleet.cluster.retire import refuse_storages, refuse_used
+from pathfleet.cluster.retire import refuse_storages, refuse_used, storages_on
 from pathfleet.core import work
 from pathfleet.core.work import MapUse
 from pathfleet.errors import PathfleetError
@@ -34,14 +35,15 @@ async def of_growing(
 ) -> Outlook:
     """Return what growing would do now; the new size shows only when the paths are rescanned.
 
-    Raises Unfit for a node in `without` that is none; StoreError.
+    Raises Unfit for a node in `without` that is none or online; StoreError.
     """
     uses, errors = await ask(nodes, await names(store, without), work.Holders(wwid))
-    storages = tuple((await config.consumers(store)).get(wwid, ()))
+    storages = await _storages(store, wwid, uses)
     having = {node: use for node, use in uses.items() if use.device is not None}
     against = list(_silent(errors))
     if not having and not errors:
         against.append(f"no node has a map of LUN {wwid}")
+    against += [f"node {node}: {why}" for node, why in without_map(uses).items()]
     leader = first if first in having else next(iter(having), None)
     return Outlook(wwid, uses, _told(errors), storages, tuple(_growing(having, leader)), tuple(against))
 
@@ -49,20 +51,25 @@ async def of_growing(
 async def of_retiring(
     store: Store, nodes: Nodes, wwid: str, *, without: Collection[str] = (), force: bool = False
 ) -> Outlook:
-    """Return what retiring would do now. Raises Unfit for a node in `without` that is none; StoreError."""
+    """Return what retiring would do now. Raises Unfit for a node in `without` that is none or online; StoreError."""
     where = await names(store, without)
     uses, errors = await ask(nodes, where, work.Holders(wwid))
-    storages = tuple((await config.consumers(store)).get(wwid, ()))
+    storages = await _storages(store, wwid, uses)
     against = list(_silent(errors))
     try:
         await refuse_storages(store, wwid)
     except PathfleetError as error:
         against.append(str(error))
     try:
-        refuse_used(wwid, uses, force=force)
+        refuse_used(wwid, uses, await storages_on(store, uses), force=force)
     except PathfleetError as error:
         against.append(str(error))
     return Outlook(wwid, uses, _told(errors), storages, tuple(_retiring(where, uses)), tuple(against))
+
+
+async def _storages(store: Store, wwid: str, uses: Mapping[str, MapUse]) -> tuple[str, ...]:
+    below = (await config.consumers(store)).get(wwid, [])
+    return tuple(dict.fromkeys((*below, *await storages_on(store, uses))))
 
 
 def _growing(having: Mapping[str, MapUse], leader: str | None) -> Iterator[Step]:

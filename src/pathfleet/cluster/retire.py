@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
-from pathfleet.cluster import config
+from pathfleet.cluster import config, locks
 from pathfleet.cluster.nodes import Nodes, Step, Tell, ask, names, stop
 from pathfleet.core import work
 from pathfleet.core.work import Holder, MapUse, Paths
@@ -41,14 +41,14 @@ class Retired(Struct, frozen=True, rename="kebab"):
 async def retire(
     store: Store, nodes: Nodes, wwid: str, tell: Tell, *, without: Collection[str] = (), force: bool = False
 ) -> Retired:
-    """Take a LUN out of use on every node. `force`: also where a volume group with volumes lies on it.
+    """Take a LUN out of use on every node. `force`: also where a volume group with volumes, or of a storage, is on it.
 
-    `without`: nodes that are down. Raises InUse with who uses it, Refused where a map has no path, and then nothing
-    was changed; NotFound; Stopped, which says which node failed and why; StoreError.
+    `without`: nodes that are down. Raises InUse with who uses it, Refused where a map has no path, Unfit for one of
+    `without`, and then nothing was changed; NotFound; Stopped, which says which node failed and why; StoreError.
     """
     where = await names(store, without)
     await refuse_storages(store, wwid)
-    uses = await _unused(nodes, wwid, where, tell, force=force)
+    uses = await _unused(store, nodes, wwid, where, tell, force=force)
     paths = await _flush(nodes, wwid, [node for node, use in uses.items() if use.device], tell)
     retired = await _delete(nodes, wwid, where, paths, tell)
     # Only now: each node applies it by a reconfigure, in which multipathd makes a map of paths that are still there.
@@ -70,19 +70,30 @@ async def refuse_storages(store: Store, wwid: str) -> None:
         )
 
 
-async def _unused(nodes: Nodes, wwid: str, where: list[str], tell: Tell, *, force: bool) -> dict[str, MapUse]:
+async def _unused(
+    store: Store, nodes: Nodes, wwid: str, where: list[str], tell: Tell, *, force: bool
+) -> dict[str, MapUse]:
     """Return what each node has of the LUN, if nobody there uses it."""
     uses, errors = await ask(nodes, where, work.Holders(wwid))
     if errors:
         raise stop("asking who uses the LUN", errors, tell)
-    refuse_used(wwid, uses, force=force)
+    refuse_used(wwid, uses, await storages_on(store, uses), force=force)
     for node, use in uses.items():
         tell(Step(node, "nobody uses it" if use.device else "has no map of it"))
     return uses
 
 
-def refuse_used(wwid: str, uses: Mapping[str, MapUse], *, force: bool) -> None:
-    """Raise InUse for a LUN that somebody uses, and Refused for one whose map has no path, on any of the nodes."""
+async def storages_on(store: Store, uses: Mapping[str, MapUse]) -> tuple[str, ...]:
+    """Return the storages whose volume group nodes see on a LUN, whatever their base is. Raises StoreError."""
+    groups = sorted({group for use in uses.values() for group in use.groups})
+    return tuple([name for group in groups for name in await locks.storages_of(store, group)])
+
+
+def refuse_used(wwid: str, uses: Mapping[str, MapUse], storages: tuple[str, ...], *, force: bool) -> None:
+    """Raise InUse for a LUN that somebody uses, and Refused for one whose map has no path, on any of the nodes.
+
+    `storages`: those whose group is on it, for which it is in use, too, unless `force`.
+    """
     users = {node: use.users for node, use in uses.items() if use.users}
     if users:
         told = "; ".join(f"node {node}: {', '.join(map(str, holders))}" for node, holders in users.items())
@@ -97,8 +108,21 @@ def refuse_used(wwid: str, uses: Mapping[str, MapUse], *, force: bool) -> None:
             f"LUN {wwid} has no usable path on node {', '.join(dead)}, nothing was changed: what waits in its map"
             " would be lost; bring a path back first"
         )
+    if not force:
+        _refuse_groups(wwid, uses, storages)
+
+
+def _refuse_groups(wwid: str, uses: Mapping[str, MapUse], storages: tuple[str, ...]) -> None:
+    if storages:
+        raise InUse(
+            f"LUN {wwid} has the volume group of storage {', '.join(storages)} on it, nothing was changed: free its"
+            f" volumes, `vgremove` the group, then `pathfleet storage remove {storages[0]}`, or say --force if its"
+            " data is to stay on the LUN",
+            {},
+            storages,
+        )
     groups = {node: tuple(h for h in use.holders if h.kind == "group") for node, use in uses.items()}
-    if found := {node: holders for node, holders in groups.items() if holders and not force}:
+    if found := {node: holders for node, holders in groups.items() if holders}:
         name = next(iter(found.values()))[0].name
         raise InUse(
             f"LUN {wwid} has the volume group {name} on it, nothing was changed: remove it first, or say --force if"
