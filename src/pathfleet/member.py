@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +13,7 @@ from pathfleet.api.forward import Peers
 from pathfleet.api.operation import Operation
 from pathfleet.api.server import OPERATIONS, Server
 from pathfleet.api.service import Service
-from pathfleet.cluster import drift
+from pathfleet.cluster import drift, luns
 from pathfleet.cluster.access import Access, new_secret
 from pathfleet.cluster.live import Live
 from pathfleet.core.answer import Answer, answer_of
@@ -26,7 +25,6 @@ from pathfleet.core.work import Examine
 from pathfleet.errors import PathfleetError, Unreachable
 from pathfleet.settings import Settings
 from pathfleet.store import open_store
-from pathfleet.system import examine_disks
 from pathfleet.system.examine import examine
 from pathfleet.system.executor import Executor
 from pathfleet.system.multipathd import Multipathd
@@ -94,7 +92,7 @@ class Member:
 
     async def _disks(self) -> tuple[Disk, ...]:
         """Look which disks this node has."""
-        return await asyncio.to_thread(examine_disks.of_luns, Path(self._settings.sysfs))
+        return await luns.of_this_node(Path(self._settings.sysfs))
 
     def _maps(self) -> Answer:
         """Return what the node's agent found last."""

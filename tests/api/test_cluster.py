@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import gzip
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
 from pathfleet import __version__
+from pathfleet.core import detail, wire
+from pathfleet.core.detail import MapDetail
 from pathfleet.errors import StoreUnavailable
 from pathfleet.store import File
 from tests.api.site import LUN1, LUN2, Site, Speech, site, until
-from tests.fakes import Memory
+from tests.fakes import Memory, MemoryStore
 
 A = Speech({LUN1: ("optimal", 4, 4), LUN2: ("failed", 0, 4)})
 B = Speech({LUN1: ("degraded", 3, 4)})
@@ -106,6 +109,57 @@ async def test_the_status_can_be_narrowed(query: str, luns: dict[str, list[str]]
         status: Any = await here.data(f"/cluster/multipath/status{query}")
         assert {lun["wwid"]: sorted(lun["nodes"]) for lun in status["luns"]} == luns
         assert [node["node"] for node in status["nodes"]] == nodes
+
+
+@pytest.mark.parametrize(
+    ("detail_of_b", "query", "shown"),
+    [
+        (MapDetail((), "db"), "?problems=1", False),
+        (MapDetail(("suspended",), "db"), "?problems=1", True),
+        (MapDetail(("suspended",), "db"), "?problems=1&node=b", True),
+        (MapDetail(("suspended",), "db"), "?problems=1&node=a", False),
+        (MapDetail((), "another name"), "?problems=1", True),
+    ],
+    ids=["calm", "flag", "flag on the node", "flag on another node", "warning"],
+)
+async def test_an_optimal_lun_with_flags_or_warnings_is_a_problem(
+    detail_of_b: MapDetail, query: str, shown: bool
+) -> None:
+    async with site(
+        {"a": OPTIMAL, "b": OPTIMAL}, memory=await _detailed(a=MapDetail((), "db"), b=detail_of_b)
+    ) as here:
+        status: Any = await here.data("/cluster/multipath/status")
+        assert [lun["cluster-state"] for lun in status["luns"]] == ["optimal"]
+        narrowed: Any = await here.data(f"/cluster/multipath/status{query}")
+        assert bool(narrowed["luns"]) is shown
+
+
+async def test_a_lun_that_is_expected_on_no_node_that_there_is_is_a_problem() -> None:
+    async with site({"a": OPTIMAL}, memory=Memory(files={"storage.cfg": File(STORAGE.encode(), "1")})) as here:
+        status: Any = await here.data("/cluster/multipath/status?problems=1")
+        assert [(lun["wwid"], lun["cluster-state"]) for lun in status["luns"]] == [(LUN2, "unknown")]
+
+
+OPTIMAL = Speech({LUN1: ("optimal", 4, 4)})
+STORAGE = f"""\
+multipath: san
+\tcontent none
+
+lvm: db
+\tvgname db
+\tbase san:{LUN2}
+\tnodes nobody
+\tcontent images
+"""
+
+
+async def _detailed(**details: MapDetail) -> Memory:
+    """Return what is stored of nodes that say this of the first LUN."""
+    memory = Memory()
+    for name, said in details.items():
+        async with MemoryStore(name, memory) as store:
+            await store.put(detail.KEY, wire.stamp({"maps": {LUN1: said}}, int(time.time())))
+    return memory
 
 
 async def test_before_the_store_was_read_there_is_no_status() -> None:

@@ -20,7 +20,8 @@ async def test_a_lun_of_which_only_another_node_has_a_disk_is_found_with_what_is
     assert said["silent"] == {}
     (lun,) = said["luns"]
     assert (lun["wwid"], lun["allowed"], lun["size"], lun["product"]) == (LUN, False, 1 << 30, "LUN C-Mode")
-    assert lun["nodes"] == {"b": {"map": False, "disks": ["sdb"], "holds": ["vg-root"]}}
+    assert lun["nodes"] == {"b": {"map": None, "disks": ["sdb"], "holds": ["vg-root"]}}
+    assert said["unreported"] == ["a", "b"]
 
 
 async def test_a_node_that_cannot_be_asked_is_named_with_the_reason() -> None:

@@ -20,7 +20,7 @@ from pathfleet.store import File
 from tests.api import test_work
 from tests.api.site import Site, until
 from tests.api.test_work import served
-from tests.cluster.hosts import GIB, WWID, San
+from tests.cluster.hosts import GIB, WWID, San, goes_down
 
 GROW = f"/cluster/multipath/wwid/{WWID}/grow"
 RETIRE = f"/cluster/multipath/wwid/{WWID}/retire"
@@ -84,13 +84,16 @@ async def test_a_node_that_is_down_is_left_out_by_its_name(tmp_path: Path) -> No
         no_storage(here)
         assert (await here.client.post(RETIRE, json={"without": ["c"]})).json()["errors"].keys() == {"without"}
         assert (await here.client.post(RETIRE, json={})).status_code == 409
+        online = (await here.client.post(RETIRE, json={"without": ["b"]})).json()
+        assert online["errors"]["without"].startswith("node b is online: it cannot be left out")
+        goes_down(here.memory, "b")
         answer = await here.client.post(RETIRE, json={"without": ["b"]})
     assert answer.json()["data"]["result"]["nodes"] == ["a"], answer.text
 
 
 @pytest.mark.parametrize("path", [GROW, RETIRE])
 async def test_a_dry_run_asks_and_changes_nothing(tmp_path: Path, path: str) -> None:
-    san = San(size=2 * GIB)
+    san = San(size=2 * GIB, disk=None)
     san.hosts["b"].holders = (Holder("mount", "/srv", "dm-3"),)
     async with served(tmp_path, san) as here:
         answer = await here.client.post(path, json={"dry-run": True})
@@ -117,7 +120,7 @@ async def test_a_dry_run_tells_all_that_stands_against_retiring(tmp_path: Path) 
 async def test_a_dry_run_of_a_lun_that_nobody_has_says_so(tmp_path: Path) -> None:
     san = San()
     for host in san.hosts.values():
-        host.map = None
+        host.map, host.paths = None, {}
     async with served(tmp_path, san) as here:
         outlook = (await here.client.post(GROW, json={"dry-run": True})).json()["data"]["outlook"]
     assert outlook["against"] == [f"no node has a map of LUN {WWID}"]

@@ -12,7 +12,7 @@ from pathfleet.errors import Unreachable
 from pathfleet.store import File
 from tests.api.site import GOOD, LUN1, LUN2, Site, Speech, answer, site
 from tests.api.test_work import served
-from tests.cluster.hosts import WWID, San
+from tests.cluster.hosts import WWID, San, goes_down
 from tests.replies import group, map_, path
 
 STORAGES = f"""multipath: san
@@ -139,6 +139,7 @@ async def test_a_node_that_is_down_is_left_out_of_what_is_asked_of_all(tmp_path:
     async with served(tmp_path, san) as here:
         await here.client.delete("/storage/vms")
         assert (await here.client.post("/storage", json=new)).status_code == 503
+        goes_down(here.memory, "b")
         assert (await here.client.post("/storage", json=new | {"without": ["b"]})).status_code == 200
         await here.client.post("/nodes/a/storage/vms/content", json={"size": "1G", "vmid": 100})
         assert (await here.client.put(volume, json={"size": "2G"})).status_code == 503

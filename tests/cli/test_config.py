@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pathfleet.cli import config_luns
+from pathfleet.cluster.luns import LunSeen, LunsSeen, LunThere
 from pathfleet.core import applied, configuration, properties, report, roll, wire
 from pathfleet.core.report import MapReport
 from pathfleet.store.sqlite import SQLiteStore
@@ -235,6 +237,7 @@ async def test_luns_are_listed_with_those_that_are_seen_and_not_allowed(cluster:
         await store.put(report.KEY, report.plain({OTHER: MapReport("optimal", 2, 2)}, int(time.time())))
         await store.alive()
     async with cluster.store("a") as store:
+        await store.put(report.KEY, report.plain({}, int(time.time())))
         await store.alive()
     disk = cluster.directory / "sys/block/sda/device"
     disk.mkdir(parents=True)
@@ -247,8 +250,9 @@ async def test_luns_are_listed_with_those_that_are_seen_and_not_allowed(cluster:
     ]
     assert list(said["silent"]) == ["b"]
     ran = await cluster.run_beside("lun", "list")
-    assert "? on b" in ran.out
-    assert "1 on a" in ran.out
+    first, second = ran.out.splitlines()[1:]
+    assert first.endswith("  1 on a, ? on b  ? on b")
+    assert second.split()[-8:] == ["b", "-", "?", "on", "b", "?", "on", "b"]
     assert "the disks of b are not known: no agent" in ran.err
 
 
@@ -257,6 +261,30 @@ async def test_disks_that_nobody_can_tell_of_are_not_shown_as_none(cluster: Clus
         await store.alive()
     ran = await cluster.run_beside("lun", "list")
     assert "warning: the disks of a are not known" in ran.err
+    assert "warning: the maps of a are not known" in ran.err
+    assert ran.out.splitlines()[1].split()[-4:] == ["?", "-", "?", "?"]
+
+
+async def test_what_another_node_says_does_not_steer_the_terminal(cluster: Cluster) -> None:
+    async with cluster.store("a") as store:
+        await store.alive()
+    block = cluster.directory / "sys\x1b[2J"
+    cluster.variables["sysfs"] = str(block)
+    ran = await cluster.run_beside("lun", "list")
+    assert "sys\N{REPLACEMENT CHARACTER}[2J" in ran.err
+    assert "\x1b" not in ran.err + ran.out
+
+
+def test_what_many_nodes_hold_alike_is_said_once() -> None:
+    everywhere = {node: LunThere(map=False, disks=("sda", "sdb"), holds=("sda1",)) for node in "abcdef"}
+    lun = LunSeen(OTHER, False, None, 1 << 30, None, None, [], everywhere)
+    some = LunSeen(OTHER, False, None, None, None, None, [], {"a": LunThere(map=None, disks=("sda",))})
+    found = LunsSeen(list("abcdef"), [], {}, ["a"])
+    assert config_luns._row(lun, found)[4:] == ("? on a", "-", "2 on all", "sda1 on all")
+    assert config_luns._row(some, found)[4:] == ("? on a", "-", "1 on a", "-")
+    silent = LunsSeen([*"abcdef", "g"], [], {"g": "why"}, [])
+    said = ("2 on a b c d +2, ? on g", "sda1 on a b c d +2, ? on g")
+    assert config_luns._row(lun, silent)[4:] == ("-", "-", *said)
 
 
 TEXT = 'blacklist {\n\tdevnode "^sda$"\n}\n'

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -59,3 +60,20 @@ def test_what_is_cleaned_does_not_steer_a_terminal(text: str) -> None:
 )  # fmt: skip
 def test_a_size_is_in_binary_units(size_bytes: int | None, text: str) -> None:
     assert render.size(size_bytes) == text
+
+
+@pytest.mark.parametrize("wwid", ["3600a098038314c6c6e3f4b6f4c6c5a30", "nvme.1b96-" + "5a" * 57 + "-0"])
+def test_a_wwid_is_never_cut_on_a_narrow_terminal_and_whole_where_half_a_line_holds_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wwid: str
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    row = [wwid, "no", "-", "240 GiB", "-", "-", "1 on pve1", "sda1 sda2 /boot on pve1"]
+    render.print_table(None, ("WWID", "ALLOWED", "ALIAS", "SIZE", "MAP ON", "STORAGES", "DISKS", "HOLDS"), [row])
+    lines = capsys.readouterr().out.splitlines()
+    lines = lines[next(at for at, line in enumerate(lines) if line.startswith(wwid[:4])) :]
+    assert "".join(line.partition("  ")[0] for line in lines if not line.startswith(" ")) == wwid
+    assert lines[0].startswith(wwid) is (len(wwid) <= 40)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(lines)

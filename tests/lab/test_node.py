@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pathfleet.lab.san import San
 from pathfleet.lab.sysfs_tree import write_sysfs
 from pathfleet.lab.uevents import Channel, LabUevents
 from pathfleet.store import Store, open_store
+from pathfleet.system import examine_disks
 from pathfleet.system.multipathd import Multipathd
 from pathfleet.system.notify import Notifier
 from pathfleet.system.sysfs import Sysfs
@@ -41,6 +43,25 @@ def test_the_written_tree_tells_the_real_reader_the_same_facts(tmp_path: Path, t
     ports = simulated.ports(node.kernel.paths).values()
     assert {port.transport for port in ports} == {transport}
     assert all(port.initiator and port.target for port in ports)
+
+
+@pytest.mark.parametrize("transport", ["fc", "nvme-tcp"])
+def test_disks_in_the_written_tree_have_the_wwids_of_their_luns(tmp_path: Path, transport: str) -> None:
+    bench = Bench(SMALL.replace('name = "array1"', f'name = "array1", transport = "{transport}"'))
+    kernel = bench.san.nodes["pve1"].kernel
+    write_sysfs(kernel, tmp_path)
+    disks = examine_disks.of_luns(tmp_path)
+    assert {disk.device: disk.wwid for disk in disks} == {name: path.lun.wwid for name, path in kernel.paths.items()}
+
+
+def test_the_demos_lun_that_is_not_allowed_is_found_by_its_disks_and_has_no_map(tmp_path: Path) -> None:
+    bench = Bench((resources.files("pathfleet.lab") / "topologies/demo.toml").read_text("utf-8"))
+    bench.passes(1)
+    node = bench.san.nodes["pve1"]
+    write_sysfs(node.kernel, tmp_path)
+    new = bench.san.fabric.lun("new").lun.wwid
+    assert [disk.wwid for disk in examine_disks.of_luns(tmp_path)].count(new) == 4
+    assert new not in (Sysfs(tmp_path).multipath_maps() or {new})
 
 
 def test_a_device_that_went_has_no_port() -> None:

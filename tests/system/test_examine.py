@@ -271,3 +271,9 @@ def test_a_disk_without_a_map_is_told_with_what_is_on_it(node: Node) -> None:
 def test_disks_of_which_nobody_can_tell_are_not_none(tmp_path: Path) -> None:
     with pytest.raises(CannotTell, match="the disks of this node are not known"):
         examine_disks.of_luns(tmp_path)
+
+
+def test_disks_of_which_nobody_can_tell_whether_they_are_mounted_are_not_free(node: Node) -> None:
+    (node.root / "proc").mkdir()
+    with pytest.raises(CannotTell, match="what is mounted cannot be read"):
+        examine_disks.of_luns(node.root / "sys")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
+from pathfleet.cluster.access import Role
 from pathfleet.core.detail import MapDetail
 from tests.api.site import Site, site
 from tests.ui import scene
@@ -33,7 +34,7 @@ async def test_the_worst_lun_comes_first(cluster_page: Page) -> None:
     ("lun", "node", "told", "sign"),
     [
         ("db-logs", "pve1", "optimal 4/4", "✓"),
-        ("db-data", "pve1", "degraded 2/4", "▲"),
+        ("db-data", "pve1", "degraded 2/4, marginal", "▲"),
         ("backup-01", "pve1", "failed 0/4", "✕"),
         ("vm-prod-01", "pve2", "missing \N{EN DASH}", "⊘"),
         ("db-logs", "pve4", "unknown 4/4", "?"),
@@ -45,6 +46,29 @@ async def test_a_cell_has_a_number_a_sign_and_a_word(
     found = cell(cluster_page, lun, node)
     await expect(found).to_have_accessible_name(told)
     await expect(found).to_contain_text(sign)
+
+
+async def test_a_flag_of_an_optimal_lun_is_seen_and_told_with_what_it_means(page: Page) -> None:
+    suspended = scene.Speech(details={scene.wwid(2): MapDetail(("suspended",))})
+    async with site(name="pve1", memory=await scene.cluster({"pve1": scene.Speech(), "pve2": suspended})) as here:
+        await signed_in(page, here)
+        flagged = cell(page, "mail", "pve2")
+        await expect(flagged).to_have_text("✓\N{EN SPACE}4/4*")
+        await expect(flagged).to_have_accessible_name("optimal 4/4, suspended")
+        await expect(cell(page, "mail", "pve1")).to_have_text("✓\N{EN SPACE}4/4")
+        await expect(page.get_by_role("rowheader", name="mail")).to_have_accessible_name(
+            re.compile("flagged on 1 node")
+        )
+        await flagged.hover()
+        for told in ("suspended", "I/O waits in the kernel"):
+            await expect(page.get_by_role("tooltip")).to_contain_text(told)
+        await cell(page, "mail", "pve1").click()
+        panel = page.get_by_role("complementary")
+        await expect(panel.get_by_role("listitem").filter(has_text="pve2")).to_contain_text("suspended")
+        await panel.get_by_role("link", name="pve2").click()
+        await expect(panel).to_contain_text("I/O waits in the kernel")
+        await picture(page, "flagged")
+        await accessible(page)
 
 
 async def test_states_look_different_from_each_other(cluster_page: Page) -> None:
@@ -134,11 +158,41 @@ async def test_the_luns_of_one_array_are_shown_alone_or_below_its_name(cluster_p
 
 async def test_problems_only_leaves_out_what_is_well(page: Page) -> None:
     speeches = {name: scene.Speech() for name in scene.NODES[:2]}
-    speeches["pve2"] = replace(speeches["pve2"], maps=scene.lost(scene.HEALTHY, 2, 1))
+    speeches["pve2"] = replace(
+        speeches["pve2"],
+        maps=scene.lost(scene.HEALTHY, 2, 1),
+        details={scene.wwid(1): MapDetail(("suspended",)), scene.wwid(4): MapDetail((), "another-name")},
+    )
     async with site(name="pve1", memory=await scene.cluster(speeches)) as here:
         await signed_in(page, here, "#/cluster?problems=1")
-        await expect(page.locator("tbody .name")).to_have_text(["mail"])
-        await expect(page.get_by_text("1 of 12 LUNs, 2 nodes")).to_be_visible()
+        await expect(page.locator("tbody .name")).to_have_text(
+            ["mail", re.compile("another-name|backup-02"), "db-logs"]
+        )
+        await expect(page.get_by_text("3 of 12 LUNs, 2 nodes")).to_be_visible()
+        await scene.say(here.memory, "pve2", scene.Speech(details={scene.wwid(1): MapDetail(("suspended",))}))
+        await expect(page.locator("tbody .name")).to_have_text(["db-logs"])
+
+
+async def test_where_filters_leave_nothing_the_page_says_so(cluster_page: Page) -> None:
+    await cluster_page.get_by_role("searchbox").fill("no such LUN")
+    await expect(cluster_page.get_by_text("No LUN matches the filters.")).to_be_visible()
+    await picture(cluster_page, "nothing-left")
+    await accessible(cluster_page)
+    await cluster_page.get_by_role("searchbox").fill("")
+    await expect(cluster_page.get_by_text("No LUN matches the filters.")).to_have_count(0)
+
+
+async def test_what_the_search_takes_is_not_cut(cluster_page: Page) -> None:
+    search = cluster_page.get_by_role("searchbox")
+    await search.fill(await search.get_attribute("placeholder") or "")
+    assert await search.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
+async def test_every_column_of_facts_has_a_heading(cluster_page: Page) -> None:
+    for name in ("Size", "Transport", "Storage"):
+        head = cluster_page.get_by_role("columnheader", name=name, exact=True)
+        await expect(head).to_have_text(name, use_inner_text=True)
+        assert await head.evaluate("each => !each.firstElementChild && each.scrollWidth <= each.clientWidth")
 
 
 async def test_an_event_changes_its_cell_in_place_and_moves_the_row_up(cluster_page: Page, here: Site) -> None:
@@ -210,6 +264,35 @@ async def test_without_connection_the_page_says_since_when(page: Page) -> None:
     await expect(page.get_by_role("alert")).to_contain_text("What is shown is as of")
     await expect(cell(page, "mail", "pve1")).to_be_visible()
     await picture(page, "lost")
+
+
+async def test_after_silence_what_is_shown_is_as_of_the_last_sign_of_life(here: Site, page: Page) -> None:
+    await page.clock.install(time="2026-01-01T12:00:00")
+    await signed_in(page, here)
+    await expect(cell(page, "mail", "pve1")).to_be_visible()
+    unanswered: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        unanswered.append(route)
+
+    await page.route(re.compile("multipath/events"), hold)
+    await page.clock.fast_forward("10:00")
+    await page.clock.run_for(5000)
+    alert = page.get_by_role("alert")
+    await expect(alert).to_contain_text("as of 12:00:")
+    await expect(alert).to_contain_text("nothing was heard from the agent for 20 s")
+    await expect(page.get_by_text(re.compile("^Not connected since 12:00:"))).to_be_visible()
+    assert unanswered
+    await page.unroute_all(behavior="ignoreErrors")
+
+
+async def test_while_nothing_was_read_no_time_is_named(here: Site, page: Page) -> None:
+    await page.route(re.compile("multipath/status"), lambda route: route.fulfill(status=503, body="{}"))
+    await page.goto(here.url)
+    await page.get_by_label("Token").fill(here.tokens[Role.AUDITOR])
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_text("Not connected", exact=True)).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("Nothing was read yet")
 
 
 async def test_what_vendors_and_peers_write_stays_text(page: Page) -> None:

@@ -199,7 +199,7 @@ async def test_what_is_typed_stays_while_another_part_is_looked_at(here: Site, p
 async def test_luns_that_are_seen_and_not_allowed_are_found_and_allowed(here: Site, page: Page) -> None:
     await as_admin(page, here, "luns")
     seen = page.get_by_role("listitem").filter(has_text="vm-prod-03")
-    await expect(seen).to_contain_text("on pve1, pve2, pve3, pve4")
+    await expect(seen).to_contain_text("on all nodes")
     await picture(page, "configuration-luns")
     await accessible(page)
     await page.get_by_role("button", name="Allow vm-prod-03").click()
@@ -217,14 +217,16 @@ async def test_luns_that_are_seen_and_not_allowed_are_found_and_allowed(here: Si
     await expect(page.get_by_role("row").filter(has_text="vm-prod-03")).to_be_visible()
 
 
-async def test_a_lun_without_a_map_is_found_by_its_disks_and_what_is_in_use_comes_last(here: Site, page: Page) -> None:
+async def test_a_lun_without_a_map_is_found_by_its_disks_before_those_in_use(here: Site, page: Page) -> None:
     await as_admin(page, here, "luns")
     new = page.get_by_role("listitem").filter(has_text=NEW)
     for text in ("no map", "2 TiB", "NETAPP LUN C-Mode", "on pve1"):
         await expect(new).to_contain_text(text)
-    last = page.get_by_role("main").get_by_role("listitem").last
-    await expect(last).to_contain_text("HP LOGICAL <b>")
-    await expect(last).to_contain_text("holds sda1, /boot on pve1")
+    rows = page.get_by_role("main").get_by_role("list").last.get_by_role("listitem")
+    await expect(rows.first).to_contain_text(NEW)
+    await expect(rows.nth(1)).to_contain_text("HP LOGICAL <b>")
+    await expect(rows.nth(1)).to_contain_text("holds sda1, /boot on pve1")
+    await expect(rows.last).not_to_contain_text("no map")
     await expect(page.get_by_role("status").filter(has_text="The disks of pve2 are not known")).to_be_visible()
     await new.get_by_role("button", name=f"Allow {NEW}").click()
     await expect(page.get_by_label("WWID", exact=True)).to_have_value(NEW)
@@ -232,6 +234,81 @@ async def test_a_lun_without_a_map_is_found_by_its_disks_and_what_is_in_use_come
     await write_out(page)
     assert NEW in (await stored(here)).wwids
     await expect(new).to_have_count(0)
+
+
+async def nodes_say(page: Page, **said: object) -> None:
+    """Let the nodes have been asked for their LUNs, and have said this."""
+    data = {"nodes": [*scene.NODES], "luns": [], "silent": {}, "unreported": []} | said
+    await page.route("**/cluster/multipath/luns", lambda route: route.fulfill(json={"data": data}))
+
+
+def seen_lun(wwid: str, **there: object) -> dict[str, object]:
+    """Return what is said of a LUN of which pve1 has a disk."""
+    of = dict.fromkeys(("alias", "size", "vendor", "product"))
+    node = {"map": False, "disks": ["sda"], "holds": []} | there
+    return {"wwid": wwid, "allowed": False, "storages": [], "nodes": {"pve1": node}} | of
+
+
+def allow_all(here: Site) -> None:
+    text = "".join(f"wwid: {scene.wwid(place)}\n\n" for place in range(len(scene.NAMES)))
+    here.memory.files[configuration.FILE] = File(text.encode(), "c2")
+
+
+EVERY = "Every LUN of which a node has a map or a disk is allowed."
+
+
+async def test_every_lun_is_called_allowed_only_if_every_node_was_asked(here: Site, page: Page) -> None:
+    allow_all(here)
+    await nodes_say(page)
+    await as_admin(page, here, "luns")
+    await expect(page.get_by_text(EVERY)).to_be_visible()
+    await page.unroute("**/cluster/multipath/luns")
+    for unknown in ({"silent": {"pve2": "it hangs"}}, {"unreported": ["pve2"]}):
+        await nodes_say(page, **unknown)
+        await page.get_by_role("button", name="Look again").click()
+        await expect(page.get_by_role("status").filter(has_text="of pve2 are not known")).to_be_visible()
+        await expect(page.get_by_text(EVERY)).to_have_count(0)
+
+
+async def test_a_search_that_finds_nothing_says_so_and_changes_no_count(here: Site, page: Page) -> None:
+    await as_admin(page, here, "luns")
+    await page.get_by_role("searchbox", name="Name or WWID").fill("nowhere")
+    await expect(page.get_by_text("No LUN matches the search.")).to_have_count(2)
+    await expect(page.get_by_role("heading", name="8 LUNs are allowed")).to_be_visible()
+    for wrong in (EVERY, "No LUN is allowed."):
+        await expect(page.get_by_text(wrong)).to_have_count(0)
+
+
+async def test_nodes_that_could_not_be_asked_at_first_are_not_said_to_be_asked(here: Site, page: Page) -> None:
+    allow_all(here)
+    await page.route(
+        "**/cluster/multipath/luns", lambda route: route.fulfill(status=503, body='{"message": "no quorum"}')
+    )
+    await as_admin(page, here, "luns")
+    await expect(page.get_by_role("alert").filter(has_text="could not be read")).to_contain_text("no quorum")
+    for wrong in (EVERY, "Asking the nodes…"):
+        await expect(page.get_by_text(wrong)).to_have_count(0)
+
+
+async def test_a_lun_of_which_nobody_can_tell_whether_it_has_a_map_is_not_shown_without(
+    here: Site, page: Page
+) -> None:
+    await nodes_say(page, luns=[seen_lun(NEW, map=None)])
+    await as_admin(page, here, "luns")
+    row = page.get_by_role("listitem").filter(has_text=NEW)
+    await expect(row).to_contain_text("map not known")
+    await expect(row).not_to_contain_text("no map")
+
+
+async def test_of_many_luns_the_first_are_drawn_and_the_search_finds_the_others(here: Site, page: Page) -> None:
+    wwids = [f"3600a0980383{place:021d}" for place in range(1000)]
+    await nodes_say(page, luns=[seen_lun(wwid) for wwid in wwids])
+    await as_admin(page, here, "luns")
+    # four have a map
+    await expect(page.get_by_text("804 more are not shown")).to_be_visible()
+    await expect(page.get_by_role("main").get_by_role("list").last.get_by_role("listitem")).to_have_count(200)
+    await page.get_by_role("searchbox", name="Name or WWID").fill(wwids[-1])
+    await expect(page.get_by_role("button", name=f"Allow {wwids[-1]}")).to_be_visible()
 
 
 async def test_a_lun_that_a_storage_uses_is_only_taken_out_by_force(here: Site, page: Page) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from pathfleet.cluster.access import Role
 from tests.api.site import Site
@@ -121,3 +121,47 @@ async def test_a_cluster_that_is_no_demo_has_no_lab(page: Page, here: Site) -> N
     assert (await asked.value).status == 404
     await expect(page.get_by_role("link", name="Lab")).to_have_count(0)
     await expect(page.get_by_role("complementary", name="Lab")).to_have_count(0)
+
+
+async def asked_for_a_lab(page: Page, here: Site, status: int) -> list[str]:
+    """Sign in as an admin where asking for a lab is answered so; return what was asked, for more to come."""
+    asked: list[str] = []
+
+    async def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(status=status, body="{}")
+
+    await page.clock.install()
+    await page.route(re.compile("/lab$"), refuse)
+    await page.goto(here.url)
+    await page.get_by_label("Token").fill(here.tokens[Role.ADMIN])
+    async with page.expect_response(re.compile("/lab$")):
+        await page.get_by_role("button", name="Sign in").click()
+    return asked
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_whoever_is_refused_the_lab_does_not_ask_again(page: Page, here: Site, status: int) -> None:
+    asked = await asked_for_a_lab(page, here, status)
+    await expect(page.get_by_role("button", name="Sign in" if status == 401 else "Sign out")).to_be_visible()
+    await page.clock.run_for(10_000)
+    # what was asked before this has been seen by now
+    await page.evaluate("fetch('api2/json/version').then((answer) => answer.text())")
+    assert len(asked) == 1
+
+
+async def test_while_nobody_can_say_whether_there_is_a_lab_it_is_asked_again(page: Page, here: Site) -> None:
+    asked = await asked_for_a_lab(page, here, 503)
+    async with page.expect_response(re.compile("/lab$")):
+        await page.clock.run_for(10_000)
+    assert len(asked) > 1
+
+
+async def test_whoever_signs_out_does_not_ask_for_a_lab_again(page: Page, here: Site) -> None:
+    asked = await asked_for_a_lab(page, here, 503)
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Token")).to_be_visible()
+    before = len(asked)
+    await page.clock.run_for(10_000)
+    await page.evaluate("fetch('api2/json/version').then((answer) => answer.text())")
+    assert len(asked) == before

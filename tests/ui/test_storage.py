@@ -1,23 +1,26 @@
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from pathfleet.agent.executor import Counter
 from pathfleet.cluster import config
 from pathfleet.cluster import storage as storages
 from pathfleet.cluster.access import Role
-from pathfleet.core.work import Holder
+from pathfleet.core import work
+from pathfleet.core.work import Holder, MapUse, Task
 from pathfleet.errors import CannotTell
 from pathfleet.store import File
 from pathfleet.system import executor as client
 from tests.api.site import Site, site
 from tests.api.test_work import Node
-from tests.cluster.hosts import GIB, WWID, Host, San
+from tests.cluster.hosts import GIB, WWID, Host, San, goes_down
 from tests.ui import scene
 from tests.ui.conftest import accessible, picture, signed_in
 
@@ -32,9 +35,13 @@ ALLOWED = "".join(f"wwid: {each}\n\n" for each in (WWID, scene.wwid(2), scene.ww
 
 
 @asynccontextmanager
-async def served(directory: Path, san: San, *nodes: str) -> AsyncIterator[Site]:
-    """Serve a cluster of these nodes, of which the first has an executor."""
-    memory = await scene.cluster({name: scene.Speech() for name in nodes}, STORAGES)
+async def served(
+    directory: Path, san: San, *nodes: str, down: tuple[str, ...] = (), text: str = STORAGES
+) -> AsyncIterator[Site]:
+    """Serve a cluster of these nodes, of which pve1 has an executor and those in `down` are offline."""
+    memory = await scene.cluster({name: scene.Speech() for name in nodes}, text)
+    for name in down:
+        goes_down(memory, name)
     memory.files["multipath.cfg"] = File(ALLOWED.encode(), "m1")
     async with (
         Counter(Node(san, "pve1"), ()).open(directory / "x.sock"),
@@ -147,12 +154,13 @@ async def test_what_is_refused_says_why_and_changes_nothing(page: Page, tmp_path
 async def test_a_node_that_is_really_down_is_left_out_after_it_did_not_answer(
     page: Page, tmp_path: Path, san: San
 ) -> None:
-    async with served(tmp_path, san, "pve1", "pve2") as here:
+    async with served(tmp_path, san, "pve1", "pve2", down=("pve2",)) as here:
         await as_admin(page, here, "vms")
         await page.get_by_role("button", name="Grow scratch").click()
         await page.get_by_label("New size").fill("768M")
         await page.get_by_role("button", name="Grow", exact=True).click()
         await page.get_by_label("Leave out pve2: it is really down").check()
+        await expect(page.get_by_label("Leave out pve2")).to_have_accessible_description(re.compile("pve2"))
         await picture(page, "storage-left-out")
         await accessible(page)
         await page.get_by_role("button", name="Grow", exact=True).click()
@@ -164,6 +172,135 @@ async def test_a_node_that_is_really_down_is_left_out_after_it_did_not_answer(
         await page.get_by_role("button", name="Free it, with its data").click()
         await expect(row(page, "scratch")).to_have_count(0)
         assert "scratch" not in san.volumes
+
+
+async def test_a_node_that_is_online_is_not_offered_to_be_left_out_but_to_be_mended(
+    page: Page, tmp_path: Path, san: San
+) -> None:
+    async with served(tmp_path, san, "pve1", "pve2", "pve3", down=("pve3",)) as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow scratch").click()
+        dialog = page.get_by_role("dialog")
+        await page.get_by_label("New size").fill("768M")
+        await page.get_by_role("button", name="Grow", exact=True).click()
+        await expect(dialog.get_by_label("Leave out pve3")).to_be_visible()
+        await expect(dialog.get_by_text("Node pve2 is online and cannot be left out")).to_be_visible()
+        await expect(dialog.get_by_label("Leave out pve2")).to_have_count(0)
+        await picture(page, "storage-silent-online")
+        await accessible(page)
+        await dialog.get_by_role("button", name="Cancel").click()
+        await page.get_by_role("button", name="Grow the LUN…").click()
+        await expect(dialog.get_by_label("Leave out pve3")).to_be_visible()
+        await expect(dialog.get_by_text("Node pve2 is online and cannot be left out")).to_be_visible()
+        await expect(dialog.get_by_label("Leave out pve2")).to_have_count(0)
+
+
+async def test_a_node_that_came_back_is_not_left_out_any_more(page: Page, tmp_path: Path, san: San) -> None:
+    async with served(tmp_path, san, "pve1", "pve2", down=("pve2",)) as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow the LUN…").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Leave out pve2").check()
+        await expect(dialog.get_by_role("button", name="Grow it on every node")).to_be_enabled()
+        await scene.say(here.memory, "pve2", scene.Speech())
+        await expect(dialog.get_by_text("Node pve2 is online and cannot be left out")).to_be_visible()
+        await expect(dialog.get_by_role("button", name="Grow it on every node")).to_be_disabled()
+
+
+async def test_what_nobody_heard_the_end_of_is_not_called_undone_and_is_read_again(
+    page: Page, here: Site, san: San
+) -> None:
+    async def done_unheard(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await as_admin(page, here, "vms")
+    await page.route("**/content/scratch", done_unheard)
+    await page.get_by_role("button", name="Grow scratch").click()
+    await page.get_by_label("New size").fill("768M")
+    await page.get_by_role("button", name="Grow", exact=True).click()
+    alert = page.get_by_role("dialog").get_by_role("alert")
+    await expect(alert).to_contain_text("It is not known how it ended; look again before you repeat it:")
+    await expect(alert).not_to_contain_text("Not done")
+    assert san.volumes["scratch"] == 768 << 20
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(row(page, "scratch")).to_contain_text("768 MiB")
+
+
+@pytest.mark.parametrize("base", ["\tbase portal:0.0.1.scsi-3600140512345\n", ""])
+async def test_a_base_that_names_no_lun_stays_text_and_the_command_lets_it_grow(
+    page: Page, tmp_path: Path, san: San, base: str
+) -> None:
+    text = f"iscsi: portal\n\tportal 192.0.2.1\n\ttarget iqn.x\n\nlvm: vms\n\tvgname vms\n{base}\tshared 1\n\n"
+    async with served(tmp_path, san, "pve1", text=text) as here:
+        await as_admin(page, here, "vms")
+        region = page.get_by_role("region", name="vms", exact=True)
+        await expect(region.get_by_text("pathfleet storage grow vms")).to_be_visible()
+        await expect(region.get_by_role("link")).to_have_count(0)
+        await expect(region.get_by_text("portal:0.0.1.scsi-3600140512345")).to_have_count(1 if base else 0)
+        await expect(region.get_by_role("button", name="Grow the LUN…")).to_have_count(0)
+        await picture(page, "storage-no-lun")
+        await accessible(page)
+
+
+async def test_settings_say_a_lun_is_expected_only_where_it_is(page: Page, tmp_path: Path, san: San) -> None:
+    text = (
+        f"multipath: san\n\tnodes pve1,pve2\n\nmultipath: off\n\tdisable 1\n\nlvm: bare\n\tvgname bare\n\n"
+        f"lvm: vms\n\tvgname vms\n\tbase san:{WWID}\n\nlvm: dead\n\tvgname dead\n\tbase off:{WWID}\n\n"
+    )
+    async with served(tmp_path, san, "pve1", text=text) as here:
+        await as_admin(page, here, "vms")
+        dialog = page.get_by_role("dialog")
+        expected = dialog.get_by_role("listitem").filter(has_text="expected on")
+        for name in ("san", "off", "bare", "dead", "vms"):
+            await page.get_by_role("link", name=name, exact=True).click()
+            await page.get_by_role("region", name=name, exact=True).get_by_role("button", name="Settings").click()
+            await expect(dialog.get_by_text(f"storage.cfg says so of {name}")).to_be_visible()
+            await expect(expected).to_have_count(1 if name == "vms" else 0)
+            if name != "vms":
+                await dialog.get_by_role("button", name="Cancel").click()
+        await expect(expected).to_contain_text("Its LUN is expected on pve1, pve2;")
+        await dialog.get_by_label("Nodes", exact=True).fill("pve2, pve3")
+        await expect(expected).to_contain_text("Its LUN is expected on pve2;")
+        await dialog.get_by_label("Disabled").check()
+        await expect(expected).to_have_count(0)
+
+
+class Bare(San):
+    """A LUN of which a node has a path and no map."""
+
+    def answer(self, node: str, task: Task[Any]) -> Any:
+        if isinstance(task, work.Holders):
+            seen = self.hosts[node].seen[:1]
+            return MapUse(None, paths=seen, holders=(Holder("mount", "/srv/bare", "sda"),))
+        return super().answer(node, task)
+
+
+async def test_who_uses_a_bare_path_is_shown_and_no_empty_heading(page: Page, tmp_path: Path) -> None:
+    async with served(tmp_path, Bare({"pve1": Host()}), "pve1") as here:
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow the LUN…").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog.get_by_role("row").filter(has_text="pve1")).to_contain_text("mount /srv/bare")
+        await expect(dialog.get_by_role("heading", name="What will happen")).to_have_count(0)
+        await picture(page, "storage-lun-bare")
+        await accessible(page)
+
+
+async def test_names_of_nodes_are_not_broken_in_two(page: Page, tmp_path: Path, san: San) -> None:
+    long = "pve-rack-07-production"
+    async with served(tmp_path, san, "pve1", long, down=(long,)) as here:
+        await page.set_viewport_size({"width": 390, "height": 800})
+        await as_admin(page, here, "vms")
+        await page.get_by_role("button", name="Grow the LUN…").click()
+        headers = page.get_by_role("dialog").locator("th")
+        await expect(headers.filter(has_text=long)).to_be_visible()
+        lines = (
+            "all => all.map(th => { const range = document.createRange(); range.selectNodeContents(th);"
+            " return new Set([...range.getClientRects()].map(each => each.top)).size; })"
+        )
+        assert set(await headers.evaluate_all(lines)) == {1}
+        await picture(page, "phone-storage-lun-silent")
 
 
 async def test_what_is_overwritten_first_is_freed_by_the_command(page: Page, here: Site) -> None:
@@ -206,7 +343,7 @@ async def test_a_lun_grows_after_it_was_said_what_will_happen_on_which_node(page
     await page.get_by_role("button", name="Grow the LUN…").click()
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_role("row").filter(has_text="volume vms/vm-100-disk-0")).to_contain_text("2/2")
-    await expect(dialog.get_by_text("It is the base of vms, safe.")).to_be_visible()
+    await expect(dialog.get_by_text("Storages on it: vms, safe.")).to_be_visible()
     await expect(dialog.get_by_role("listitem").nth(1)).to_contain_text("pve1: lets the map dm-3 grow")
     assert {task for _, task in san.told} <= {"Holders", "Volumes", "GroupStatus"}
     await picture(page, "storage-lun-grow")
@@ -275,7 +412,7 @@ async def test_work_that_stops_tells_what_was_done_and_why_and_goes_on(page: Pag
 
 
 async def test_a_node_that_does_not_tell_is_left_out_by_a_tick(page: Page, tmp_path: Path, san: San) -> None:
-    async with served(tmp_path, san, "pve1", "pve2") as here:
+    async with served(tmp_path, san, "pve1", "pve2", down=("pve2",)) as here:
         await as_admin(page, here, "vms")
         await page.get_by_role("button", name="Grow the LUN…").click()
         dialog = page.get_by_role("dialog")

@@ -17,7 +17,7 @@ from pathfleet.api.envelope import JSONResponse, envelope, takes_gzip
 from pathfleet.api.operation import Call, operation
 from pathfleet.cluster.access import Role
 from pathfleet.cluster.live import Live
-from pathfleet.core.matrix import Document, State
+from pathfleet.core.matrix import Document, is_calm
 from pathfleet.errors import StoreUnavailable
 
 # Most of what a level more would save is not worth its time for what changes every second.
@@ -56,7 +56,7 @@ class StatusDocument(Document, frozen=True, kw_only=True, rename="kebab"):
 
 
 class StatusQuery(Struct, frozen=True):
-    """`problems`: only LUNs that are not optimal everywhere. `node`: only what concerns this node."""
+    """`problems`: only LUNs that are not optimal, or have flags or warnings. `node`: only what concerns this node."""
 
     problems: bool = False
     node: str | None = None
@@ -112,7 +112,7 @@ def ready(live: Live) -> None:
 
 
 def narrowed(document: StatusDocument, query: StatusQuery) -> StatusDocument:
-    """Return what the query wants of a matrix. With both, the LUNs that are not optimal on the node."""
+    """Return what the query wants of a matrix. With both, the LUNs with a problem on the node."""
     luns, nodes = document.luns, document.nodes
     if query.node is not None:
         nodes = [row for row in nodes if row.node == query.node]
@@ -122,7 +122,7 @@ def narrowed(document: StatusDocument, query: StatusQuery) -> StatusDocument:
             if query.node in lun.nodes
         ]
     if query.problems:
-        luns = [lun for lun in luns if any(cell.state is not State.OPTIMAL for cell in lun.nodes.values())]
+        luns = [lun for lun in luns if not is_calm(lun)]
     return msgspec.structs.replace(document, luns=luns, nodes=nodes)
 
 

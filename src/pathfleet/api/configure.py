@@ -234,7 +234,7 @@ async def lint(call: Call, body: Text) -> tuple[Diagnostic, ...]:
     store = call.service.store
     current = await config.read(store)
     candidate = Current(current.content, body.content.encode())
-    return await asyncio.to_thread(config.check, candidate, await config.versions(store))
+    return await asyncio.to_thread(config.check, candidate, await config.published(store))
 
 
 async def _carried_out(call: Call, prepared: Awaitable[Plan], how: Change | Removal) -> Changed:

@@ -38,7 +38,8 @@ def disks(
 def of_luns(sysfs: Path) -> tuple[Disk, ...]:
     """Return the disks that have a WWID, whether or not they are paths of a map. Raises CannotTell."""
     found, trouble = disks(sysfs, {}, {})
-    if found is None:
+    # without what is mounted, a disk in use would look like a new one
+    if found is None or trouble:
         raise CannotTell(f"the disks of this node are not known: {'; '.join(trouble)}")
     return found
 

@@ -11,10 +11,14 @@ const AGES_MS = 10_000;
 const WAITS_MS = [0, 1000, 2000, 5000, 10_000];
 
 class Feed {
-  /** `live`: what is shown is now; `lost`: it is as of `since`, because of `why`. */
+  /** `live`: what is shown is now; `lost`: it is as of `since` (null: nothing was read yet), because of `why`. */
   state = $state<"starting" | "live" | "lost">("starting");
-  since = $state(0);
+  since = $state<number | null>(null);
+  /** When it was seen to be lost: only after a while of silence. */
+  noticed = $state(0);
   why = $state("");
+  /** The last sign of life: the status, an event or a comment. */
+  #heard: number | null = null;
   #after: string | null = null;
 
   /** Follow until stopped; what this returns stops it. */
@@ -51,7 +55,8 @@ class Feed {
   /** Take what comes until the stream ends, or until the whole status is to be read again. */
   async #listen(stopped: AbortSignal, alive: () => void): Promise<void> {
     const dead = new AbortController();
-    let timer = setTimeout(() => dead.abort(), SILENCE_MS);
+    const die = () => dead.abort(new Error(texts.feed.silent(SILENCE_MS / 1000)));
+    let timer = setTimeout(die, SILENCE_MS);
     try {
       const response = await request("GET", "/cluster/multipath/events", {
         query: { after: this.#after ?? undefined },
@@ -60,11 +65,14 @@ class Feed {
       });
       for await (const several of messages(response.body!)) {
         clearTimeout(timer);
-        timer = setTimeout(() => dead.abort(), SILENCE_MS);
+        timer = setTimeout(die, SILENCE_MS);
         this.#live();
         alive();
         if (!this.#take(several)) return;
       }
+    } catch (error) {
+      // Where reading is cut short, the browser has words of its own for it.
+      throw dead.signal.aborted ? dead.signal.reason : error;
     } finally {
       clearTimeout(timer);
       dead.abort();
@@ -97,12 +105,14 @@ class Feed {
   }
 
   #live(): void {
+    this.#heard = Date.now();
     this.state = "live";
     this.why = "";
   }
 
   #lost(why: string): void {
-    if (this.state !== "lost") this.since = Date.now();
+    if (this.state !== "lost") this.noticed = Date.now();
+    this.since = this.#heard;
     this.state = "lost";
     this.why = why;
   }

@@ -26,7 +26,8 @@ export interface Known {
   faults: Fault[];
 }
 
-const NOT_FOUND = 404;
+/** Answers that stay so: nobody is signed in, it is not for them, there is no lab. */
+const FINAL = [401, 403, 404];
 const AGAIN_SECONDS = 3;
 
 class Lab {
@@ -41,9 +42,12 @@ class Lab {
 
   /** Look whether there is a lab, until somebody can say. */
   find(): void {
-    this.#ask("GET", "/lab").catch((error: unknown) => {
-      const none = error instanceof ApiError && error.status === NOT_FOUND;
-      if (!none) this.#later = setTimeout(() => this.find(), AGAIN_SECONDS * 1000);
+    clearTimeout(this.#later);
+    const asked = this.#ask("GET", "/lab");
+    const turn = this.#asked;
+    asked.catch((error: unknown) => {
+      const final = error instanceof ApiError && FINAL.includes(error.status);
+      if (turn === this.#asked && !final) this.#later = setTimeout(() => this.find(), AGAIN_SECONDS * 1000);
     });
   }
 

@@ -50,6 +50,18 @@ export class Row {
   get name(): string {
     return this.head.alias || this.wwid;
   }
+
+  /** On how many nodes a flag stands beside the LUN's health. */
+  get flagged(): number {
+    let count = 0;
+    for (const node in this.cells) if (this.cells[node]!.flags.length) count++;
+    return count;
+  }
+
+  /** Whether there is nothing to say of the LUN but that all its paths are usable, as the API has it. */
+  get calm(): boolean {
+    return this.head["cluster-state"] === "optimal" && !this.head.warnings.length && !this.flagged;
+  }
 }
 
 /** A node. `spoke`: when it last did, in milliseconds of this browser's clock. */

@@ -33,8 +33,9 @@ export function filters(query: URLSearchParams): Filters {
 /** Return the rows that pass the filters. */
 export function matching(rows: Iterable<Row>, { problems, state, text, storage, transport, array }: Filters): Row[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  return [...rows].filter(({ head }) => {
-    if (problems && head["cluster-state"] === "optimal") return false;
+  return [...rows].filter((row) => {
+    const { head } = row;
+    if (problems && row.calm) return false;
     if (state && head["cluster-state"] !== state) return false;
     if (storage !== null && !(storage === "" ? head.storages.length === 0 : head.storages.includes(storage))) return false;
     if (transport && head.transport !== transport) return false;

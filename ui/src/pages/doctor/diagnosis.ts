@@ -4,6 +4,9 @@ import { get, type Schema } from "../../lib/api";
 export type Diagnosis = Schema["Diagnosis"];
 export type Finding = Diagnosis["findings"][number];
 export type Severity = Finding["severity"];
+export type Mute = Schema["Mute"];
+
+export const DAY_SECONDS = 86_400;
 
 export const SEVERITIES: Severity[] = ["error", "warning", "info"];
 /** All nodes are asked, and LVM may take its time on each. */
@@ -19,12 +22,15 @@ export interface Filters {
   text: string;
 }
 
-export function matching(findings: Finding[], { severity, node, text }: Filters): Finding[] {
+export function matches(finding: Finding, { severity, node, text }: Filters): boolean {
+  if (severity && finding.severity !== severity) return false;
+  if (node && !finding.nodes.includes(node) && !(finding.kind === "node" && finding.subject === node)) return false;
+  const about = [finding.code, finding.subject, finding.alias ?? "", finding.seen, ...finding.nodes].join(" ").toLowerCase();
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  return findings.filter((each) => {
-    if (severity && each.severity !== severity) return false;
-    if (node && !each.nodes.includes(node) && !(each.kind === "node" && each.subject === node)) return false;
-    const about = [each.code, each.subject, each.alias ?? "", each.seen, ...each.nodes].join(" ").toLowerCase();
-    return words.every((word) => about.includes(word));
-  });
+  return words.every((word) => about.includes(word));
+}
+
+/** Epoch seconds -> day and time of day here, as "1 Dec 2026, 14:05". */
+export function date(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 }

@@ -11,7 +11,6 @@ export const isKnown = (storage: Storage) => storage["type"] === "multipath" || 
 export const nodesOf = (storage: Storage) => storage["nodes"]?.split(",") ?? null;
 export const isOn = (storage: Storage, node: string) =>
   isKnown(storage) && storage["disable"] !== "1" && (nodesOf(storage)?.includes(node) ?? true);
-export const wwidOf = (storage: Storage) => storage["base"]?.replace(/^[^:]*:/, "");
 
 /** LVM may wait for a slow disk, and other nodes are asked. */
 export const SLOW_SECONDS = 120;
@@ -22,6 +21,13 @@ class Known {
   rooms = $state.raw<ReadonlyMap<string, Room | string>>(new Map());
   why = $state("");
   #asked = 0;
+
+  /** Return the LUN that a storage's base is, and the storage of type multipath that has it; null if the base is no LUN. */
+  lunOf(storage: Storage): { wwid: string; source: Storage } | null {
+    const [, below, wwid] = /^([^:]+):(.+)$/.exec(storage["base"] ?? "") ?? [];
+    const source = this.storages?.find((each) => each["storage"] === below);
+    return wwid && source?.["type"] === "multipath" ? { wwid, source } : null;
+  }
 
   /** Read it all again. Of several readings, the last one that was asked for counts. */
   async read(node: string): Promise<void> {
@@ -46,6 +52,11 @@ async function room(node: string, storage: string): Promise<Room | string> {
   } catch (error) {
     return said(error);
   }
+}
+
+/** Return the reasons of these nodes. */
+export function kept(reasons: Readonly<Record<string, string>>, nodes: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(reasons).filter(([node]) => nodes.includes(node)));
 }
 
 export function said(error: unknown): string {
