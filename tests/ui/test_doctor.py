@@ -163,6 +163,7 @@ async def test_an_operator_mutes_a_finding_by_keyboard_and_lets_it_be_heard_agai
     await expect(page.get_by_role("dialog", name="Mute single-path")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(begin).to_be_focused()
+    await expect(page.locator("dialog")).to_have_count(0)  # the focus is back before it has gone
     await page.keyboard.press("Enter")
     await page.get_by_label("Days").fill("3")
     await page.get_by_label("Reason").fill("one cable until March")
