@@ -26,6 +26,11 @@ T = TypeVar("T")
 #: For the way to another node and back, beyond what its executor is given.
 _WAY_SECONDS = 30.0
 
+#: Of commands that ask every node, and refuse while one is silent.
+without_option = click.option(
+    "--without", multiple=True, metavar="NODE", help="Leave out a node that is really down, not one that is online."
+)
+
 
 class Executors:
     """`cluster.nodes.Nodes` for a command on the node that the settings name."""

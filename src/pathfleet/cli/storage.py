@@ -6,7 +6,7 @@ import click
 from msgspec import Struct
 
 from pathfleet.cli import local, render
-from pathfleet.cli.executors import Executors, in_store
+from pathfleet.cli.executors import Executors, in_store, without_option
 from pathfleet.cli.storage_luns import grow, retire
 from pathfleet.cli.storage_volumes import activate, allocate, content, deactivate, free, path, resize, status
 from pathfleet.cluster import storage as cluster_storage
@@ -127,9 +127,7 @@ def multipath(
 @_nodes
 @_content
 @click.option("--saferemove", is_flag=True, help="Overwrite volumes with zeros before they are freed.")
-@click.option(
-    "--without", multiple=True, metavar="NODE", help="Do not ask a node that is really down, not one that is online."
-)
+@without_option
 @_digest
 @render.output_option()
 @click.pass_context

@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from pathfleet.cli import local, render
-from pathfleet.cli.executors import Executors, in_store
+from pathfleet.cli.executors import Executors, in_store, without_option
 from pathfleet.cli.maps import complete_wwid
 from pathfleet.cluster import grow as growing
 from pathfleet.cluster import retire as retiring
@@ -20,9 +20,6 @@ from pathfleet.cluster.retire import Retired
 from pathfleet.errors import PathfleetError
 from pathfleet.store import Store
 
-_without = click.option(
-    "--without", multiple=True, metavar="NODE", help="Leave out a node that is really down, not one that is online."
-)
 _EXIT_NOT_DONE = 69
 
 
@@ -36,7 +33,7 @@ class Course(Struct, frozen=True):
 
 @click.command()
 @click.argument("lun", metavar="WWID|STORAGE", shell_complete=complete_wwid)
-@_without
+@without_option
 @render.output_option()
 @click.pass_context
 def grow(ctx: click.Context, lun: str, without: tuple[str, ...], output: str) -> None:
@@ -61,7 +58,7 @@ def grow(ctx: click.Context, lun: str, without: tuple[str, ...], output: str) ->
 @click.option(
     "--force", is_flag=True, help="Also where a volume group with volumes, or of a storage, is on it; it stays."
 )
-@_without
+@without_option
 @render.output_option()
 @click.pass_context
 def retire(ctx: click.Context, wwid: str, *, force: bool, without: tuple[str, ...], output: str) -> None:

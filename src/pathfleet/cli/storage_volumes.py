@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from pathfleet.cli import document, local, render
-from pathfleet.cli.executors import Executors, in_store
+from pathfleet.cli.executors import Executors, in_store, without_option
 from pathfleet.cluster import config
 from pathfleet.cluster import storage as cluster_storage
 from pathfleet.cluster.nodes import Step
@@ -23,10 +23,6 @@ from pathfleet.settings import Settings
 from pathfleet.store import Store
 
 T = TypeVar("T")
-
-_without = click.option(
-    "--without", multiple=True, metavar="NODE", help="Leave out a node that is really down, not one that is online."
-)
 
 
 class VolumeRow(Struct, frozen=True, rename="kebab"):
@@ -194,7 +190,7 @@ def allocate(ctx: click.Context, name: str, size: str, *, volume: str | None, vm
 @click.command()
 @click.argument("volume")
 @click.argument("size")
-@_without
+@without_option
 @render.output_option()
 @click.pass_context
 def resize(ctx: click.Context, volume: str, size: str, without: tuple[str, ...], output: str) -> None:
@@ -206,7 +202,7 @@ def resize(ctx: click.Context, volume: str, size: str, without: tuple[str, ...],
 
 @click.command()
 @click.argument("volume")
-@_without
+@without_option
 @render.output_option()
 @click.pass_context
 def free(ctx: click.Context, volume: str, without: tuple[str, ...], output: str) -> None:

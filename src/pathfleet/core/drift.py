@@ -63,13 +63,18 @@ def differences(drop_ins: DropIns, effective: str) -> list[Difference]:
 
     `devices` are not compared (multipathd merges them with its hardware table), nor LUNs that have no map here.
     """
-    return not_taken(drop_ins, effective) + _outranking(_wanted(drop_ins), settings(syntax.parse(effective)))
+    wanted, tree = _wanted(drop_ins), syntax.parse(effective)
+    there = settings(tree)
+    return _not_taken(wanted, there, _maps(tree)) + _outranking(wanted, there)
 
 
 def not_taken(drop_ins: DropIns, effective: str) -> list[Difference]:
     """Return where multipathd did not take what the drop-ins say: the same section has another value."""
-    wanted, tree = _wanted(drop_ins), syntax.parse(effective)
-    there, maps = settings(tree), _maps(tree)
+    tree = syntax.parse(effective)
+    return _not_taken(_wanted(drop_ins), settings(tree), _maps(tree))
+
+
+def _not_taken(wanted: Settings, there: Settings, maps: Collection[str]) -> list[Difference]:
     return [
         _difference(key, value, there.get(key))
         for key, value in wanted.items()
